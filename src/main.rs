@@ -1,0 +1,3 @@
+//! Picks the role: a CLI verb, the master, or the launcher.
+
+fn main() {}
