@@ -4,6 +4,7 @@
 //! themselves are tried on small wrong files in `self_test.rs`.
 
 mod calls;
+mod dependencies;
 mod layout;
 mod rooms;
 mod self_test;
@@ -61,4 +62,15 @@ fn every_file_is_reached_and_introduced() {
 #[test]
 fn documents_have_one_title_and_nothing_names_a_machine() {
     report(&layout::document_faults(root()));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    report(&dependencies::unused(&manifest, &Tree::read(root())));
+}
+
+#[test]
+fn every_dependency_may_be_used() {
+    report(&dependencies::strangers(&dependencies::metadata(root())));
 }

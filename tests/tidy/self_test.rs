@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::source::{File, Tree, blank};
-use super::{calls, layout, rooms, sizes};
+use super::{calls, dependencies, layout, rooms, sizes};
 
 fn tree(files: &[(&str, &str)]) -> Tree {
     let parsed = files.iter().map(|(path, text)| (PathBuf::from(path), File::parse(text)));
@@ -108,4 +108,34 @@ fn titles_and_machine_paths_are_counted() {
     one_fault(&layout::text_faults(Path::new("a.md"), "# One\n# Two\n"), "2 titles");
     let path = concat!("cd /ro", "ot/x\n");
     one_fault(&layout::text_faults(Path::new("a.sh"), path), "a.sh:1");
+}
+
+#[test]
+fn a_dependency_that_nothing_names_is_found() {
+    let manifest =
+        "[dependencies]\nhyper = '1'\nhyper-util = '0.1'\n[dev-dependencies]\nproptest = '1'";
+    let mut files = vec![("src/a.rs", "use hyper_util::rt;"), ("tests/a.rs", "proptest::x!();")];
+    one_fault(
+        &dependencies::unused(manifest, &tree(&files)),
+        "[dependencies] hyper is used nowhere",
+    );
+    files.push(("src/b.rs", "hyper::body()"));
+    assert_eq!(dependencies::unused(manifest, &tree(&files)), [""; 0]);
+}
+
+#[test]
+fn licences_and_sources_are_judged() {
+    for good in
+        ["MIT", "MIT OR Apache-2.0", "GPL-3.0 OR MIT", "Unlicense/MIT", "(MIT OR X) AND Zlib"]
+    {
+        assert!(dependencies::allowed(good), "{good}");
+    }
+    for bad in ["GPL-3.0", "none", "MIT AND GPL-3.0"] {
+        assert!(!dependencies::allowed(bad), "{bad}");
+    }
+    let package = serde_json::json!({"packages": [
+        {"name": "own", "version": "1.0.0", "source": null, "license": "X"},
+        {"name": "odd", "version": "1.0.0", "source": "git+https://example.org", "license": "MIT"},
+    ]});
+    one_fault(&dependencies::strangers(&package), "odd 1.0.0 comes from git+");
 }
