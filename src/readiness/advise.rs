@@ -6,7 +6,7 @@ use super::evidence::Wanted;
 use super::foreign::Foreign;
 
 /// Whether a worker's last lines of output say that its address was taken.
-pub fn says_address_in_use<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool {
+pub fn says_address_in_use(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
     // glibc, Go, Rust, Python, Ruby, PHP: "address already in use" in some case; node:
     // EADDRINUSE; Java: "Address already in use" or "Address in use"; ports of Windows programs.
     const SAYINGS: [&str; 5] = [
@@ -17,7 +17,7 @@ pub fn says_address_in_use<'a>(lines: impl IntoIterator<Item = &'a str>) -> bool
         "port is already in use",
     ];
     lines.into_iter().any(|line| {
-        let line = line.to_lowercase();
+        let line = line.as_ref().to_lowercase();
         SAYINGS.iter().any(|saying| line.contains(saying))
             || (line.contains("port ") && line.contains("already in use"))
     })

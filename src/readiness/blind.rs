@@ -72,8 +72,11 @@ impl Blindness {
 
 fn explain(obstacle: Obstacle, reader: &mut Reader) -> String {
     match obstacle {
-        Obstacle::Refused(pid) => Refusal::gather(pid, reader).explain(),
-        Obstacle::Hidden(pid) => format!(
+        Obstacle::Refused(pid) if reader.path(&format!("/proc/{pid}/stat"), 1).is_ok() => {
+            Refusal::gather(pid, reader).explain()
+        }
+        // Even what everybody may read is refused: hidepid=1; hidepid=2 shows nothing at all.
+        Obstacle::Refused(pid) | Obstacle::Hidden(pid) => format!(
             "/proc does not show the worker's process {pid} (hidepid): \
              mount /proc without hidepid, or give handover CAP_SYS_PTRACE"
         ),
@@ -232,6 +235,12 @@ mod tests {
             ..same
         };
         assert!(dumpable.explain().contains("PR_SET_DUMPABLE"));
+    }
+
+    #[test]
+    fn a_process_that_proc_does_not_show_is_hidden() {
+        let reason = explain(Obstacle::Refused(i32::MAX), &mut Reader::new());
+        assert!(reason.contains("hidepid"), "{reason}");
     }
 
     #[test]

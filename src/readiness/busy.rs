@@ -165,10 +165,7 @@ fn companions(
 fn holdings(tree: &Tree, reader: &mut Reader) -> Vec<Holding> {
     let mut all = Vec::new();
     for (index, process) in tree.processes.iter().enumerate() {
-        let tid = process.any_tid();
-        let links = reader
-            .links(process.task(), tid, DESCRIPTORS_MAX)
-            .unwrap_or_default();
+        let (tid, links) = process.descriptors(reader, DESCRIPTORS_MAX);
         let mut holding = Holding {
             process: index,
             tid,

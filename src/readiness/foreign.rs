@@ -28,7 +28,7 @@ const TABLE_MAX: usize = 256 * 1024;
 /// What the worker's tree listens on besides what it was given, the likeliest mistake first:
 /// the port that was wanted, then what others can reach, then what only this machine can.
 ///
-/// The tables are those of the worker's own network namespace. Empty when nothing
+/// `wanted` is all that it was given, also what does not count for readiness. The tables are those of the worker's own network namespace. Empty when nothing
 /// is found or nothing may be read. Costs a few hundred microseconds: not for every look.
 pub fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
     let mut reader = Reader::new();
@@ -42,10 +42,7 @@ pub fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
     let mut found: Vec<(u8, Foreign)> = Vec::new();
     let mut tables: Option<(Vec<Listening>, u64)> = None;
     for process in &tree.processes {
-        let tid = process.any_tid();
-        let links = reader
-            .links(process.task(), tid, DESCRIPTORS_MAX)
-            .unwrap_or_default();
+        let (tid, links) = process.descriptors(&mut reader, DESCRIPTORS_MAX);
         let sockets = links.iter().filter_map(|&(_, target)| match target {
             Target::Socket(inode) if wanted.iter().all(|w| w.inode != inode) => Some(inode),
             _ => None,

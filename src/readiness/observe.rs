@@ -49,6 +49,19 @@ struct Pass {
 }
 
 impl Pass {
+    /// Notes the first thing that hides something.
+    fn hinder(&mut self, obstacle: Obstacle) {
+        self.obstacle.get_or_insert(obstacle);
+    }
+
+    fn fail(&mut self, fault: Fault, pid: i32) {
+        match fault {
+            Fault::Denied => self.hinder(Obstacle::Refused(pid)),
+            Fault::Exhausted => self.hinder(Obstacle::Exhausted),
+            Fault::Gone => {}
+        }
+    }
+
     fn complete(&self) -> bool {
         self.seen.iter().all(Option::is_some)
     }
@@ -130,7 +143,8 @@ impl Observer {
             Fault::Denied => Some(Obstacle::Refused(self.leader)),
             Fault::Exhausted => Some(Obstacle::Exhausted),
             Fault::Gone => {
-                let pid = rustix::process::Pid::from_raw(self.leader)?;
+                let leader = Some(self.leader).filter(|&pid| pid > 0);
+                let pid = leader.and_then(rustix::process::Pid::from_raw)?;
                 // EPERM is an answer too: there is such a process.
                 let lives = rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH);
                 (lives && !self.tree.has_ended()).then_some(Obstacle::Hidden(self.leader))
@@ -254,25 +268,59 @@ fn look_at(
             pass.readable = true;
             return;
         }
-        Err(fault) => {
-            pass.obstacle = pass.obstacle.or(match fault {
-                Fault::Denied => Some(Obstacle::Refused(process.pid)),
-                Fault::Exhausted => Some(Obstacle::Exhausted),
-                // Only where the thread is still there is its file missing.
-                Fault::Gone => process.has(tid).then_some(Obstacle::NoSyscallFile),
-            });
-            return;
-        }
+        // Only where the thread is still there is its file missing.
+        Err(Fault::Gone) if process.has(tid) => return pass.hinder(Obstacle::NoSyscallFile),
+        Err(fault) => return pass.fail(fault, process.pid),
     };
     pass.readable = true;
-    if frame.is_32_bit() {
-        pass.obstacle = pass.obstacle.or(Some(Obstacle::Narrow(process.pid)));
+    let Some(how) = call_of(process, tid, &frame, reader, targets, pass) else {
+        return;
+    };
+    // Several threads may wait on one set; it says the same of each.
+    let is_set = matches!(how, How::EpollWait | How::EpollPwait | How::EpollPwait2);
+    if is_set && sets.contains(&frame.descriptor()) {
         return;
     }
-    let how = match calls::native(frame.number) {
-        Some(Meaning::Waits(how)) => how,
-        Some(Meaning::Restarted) if is_restarted_poll(process, tid, reader) => How::Poll,
-        Some(Meaning::Ring) => {
+    let mut place = Place {
+        task: process.task(),
+        tid,
+        reader,
+        targets,
+    };
+    let found = match place.waits(how, &frame) {
+        Ok(found) => found,
+        Err(fault) => return pass.fail(fault, process.pid),
+    };
+    if found.ring {
+        pass.hinder(Obstacle::Ring(process.pid));
+    }
+    let recorded = record(&found, how, process, index, &frame, reader, pass);
+    if is_set && (recorded || found.listeners.is_empty()) {
+        sets.push(frame.descriptor());
+    }
+}
+
+/// Which call that can wait on a listener a thread is in, if any.
+fn call_of(
+    process: &Process,
+    tid: i32,
+    frame: &Frame,
+    reader: &mut Reader,
+    targets: &Targets,
+    pass: &mut Pass,
+) -> Option<How> {
+    let Some(meaning) = calls::native(frame.number) else {
+        pass.hinder(Obstacle::Processor);
+        return None;
+    };
+    if frame.is_32_bit() {
+        pass.hinder(Obstacle::Narrow(process.pid));
+        return None;
+    }
+    match meaning {
+        Meaning::Waits(how) => Some(how),
+        Meaning::Restarted => is_restarted_poll(process, tid, reader).then_some(How::Poll),
+        Meaning::Ring => {
             let mut place = Place {
                 task: process.task(),
                 tid,
@@ -280,46 +328,11 @@ fn look_at(
                 targets,
             };
             if place.ring_may_accept(frame.descriptor()) {
-                pass.obstacle = pass.obstacle.or(Some(Obstacle::Ring(process.pid)));
+                pass.hinder(Obstacle::Ring(process.pid));
             }
-            return;
+            None
         }
-        Some(Meaning::Restarted | Meaning::Other) => return,
-        None => {
-            pass.obstacle = pass.obstacle.or(Some(Obstacle::Processor));
-            return;
-        }
-    };
-    // Several threads may wait on one set; it says the same of each.
-    let is_set = matches!(how, How::EpollWait | How::EpollPwait | How::EpollPwait2);
-    if is_set && sets.contains(&frame.descriptor()) {
-        return;
-    }
-    let found = match (Place {
-        task: process.task(),
-        tid,
-        reader,
-        targets,
-    })
-    .waits(how, &frame)
-    {
-        Ok(found) => found,
-        Err(Fault::Denied) => {
-            pass.obstacle = pass.obstacle.or(Some(Obstacle::Refused(process.pid)));
-            return;
-        }
-        Err(Fault::Exhausted) => {
-            pass.obstacle = pass.obstacle.or(Some(Obstacle::Exhausted));
-            return;
-        }
-        Err(Fault::Gone) => return,
-    };
-    if found.ring {
-        pass.obstacle = pass.obstacle.or(Some(Obstacle::Ring(process.pid)));
-    }
-    let recorded = record(&found, how, process, index, &frame, reader, pass);
-    if is_set && (recorded || found.listeners.is_empty()) {
-        sets.push(frame.descriptor());
+        Meaning::Other => None,
     }
 }
 

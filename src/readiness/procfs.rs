@@ -9,6 +9,7 @@
 use std::fmt::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags, RawDir, SeekFrom};
@@ -94,8 +95,8 @@ impl Reader {
     pub(super) fn new() -> Self {
         Self {
             path: String::with_capacity(64),
-            text: vec![0; 2048],
-            entries: vec![MaybeUninit::uninit(); 2048],
+            text: vec![0; 512],
+            entries: vec![MaybeUninit::uninit(); 1024],
         }
     }
 
@@ -260,15 +261,13 @@ pub(super) fn directory(dir: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Faul
 
 /// The device number of the filesystem that counts socket inodes, as fdinfo shows it.
 pub(super) fn socket_device() -> Option<u64> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let probe = socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .ok()?;
-    let device = rustix::fs::fstat(&probe).ok()?.st_dev;
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    Some(u64::from(major) << 20 | u64::from(minor))
+    static DEVICE: OnceLock<u64> = OnceLock::new();
+    DEVICE.get().copied().or_else(|| {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+        let (unix, stream) = (AddressFamily::UNIX, SocketType::STREAM);
+        let probe = socket_with(unix, stream, SocketFlags::CLOEXEC, None).ok()?;
+        let device = rustix::fs::fstat(&probe).ok()?.st_dev;
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        Some(*DEVICE.get_or_init(|| u64::from(major) << 20 | u64::from(minor)))
+    })
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::procfs::{Fault, Kept, Reader, directory};
-use super::proctext::{self, Line, Stat};
+use super::proctext::{self, Line, Stat, Target};
 
 /// More processes than this below one leader are not looked at.
 const PROCESSES_MAX: usize = 128;
@@ -86,10 +86,22 @@ impl Process {
         Ok(())
     }
 
-    /// A thread by which the process's descriptors can be seen: the first one that lives
-    /// (the leader's own table is gone when the leader ended before its threads).
-    pub(super) fn any_tid(&self) -> i32 {
-        self.threads.first().map_or(self.pid, |thread| thread.tid)
+    /// The process's descriptors, at most `most`, and the thread through which they were seen:
+    /// the table of a first thread that ended before the others is empty.
+    pub(super) fn descriptors(
+        &self,
+        reader: &mut Reader,
+        most: usize,
+    ) -> (i32, Vec<(i32, Target)>) {
+        for thread in self.threads.iter().take(4) {
+            let links = reader
+                .links(self.task(), thread.tid, most)
+                .unwrap_or_default();
+            if !links.is_empty() {
+                return (thread.tid, links);
+            }
+        }
+        (self.pid, Vec::new())
     }
 
     /// Name, state and parent of a thread.

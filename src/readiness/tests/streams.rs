@@ -219,3 +219,29 @@ fn a_worker_may_vanish_at_any_moment() {
         Sight::NotYet
     );
 }
+
+#[test]
+fn numbers_that_are_no_process_are_not_ready() {
+    let listener = tcp();
+    for leader in [i32::MIN, -1, 0, i32::MAX] {
+        let mut observer = Observer::new(leader, vec![wanted_tcp("http", &listener)]);
+        assert_eq!(observer.look(Instant::now()), Sight::NotYet);
+    }
+}
+
+/// Looking must work, if more slowly, with next to no descriptors: they are the launch's.
+#[test]
+fn few_descriptors_are_enough() {
+    let own = std::env::current_exe().expect("this test has a path");
+    for test in ["every_stream_listener_must_be_waited_on", "asyncio_is_seen"] {
+        let test = format!("readiness::tests::streams::{test}");
+        let script = "ulimit -n 24; exec \"$@\"";
+        let output = Command::new("/bin/sh")
+            .args(["-c", script, "sh"])
+            .arg(&own)
+            .args(["--exact", &test])
+            .output()
+            .expect("/bin/sh runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+}
