@@ -54,6 +54,7 @@ fn a_fast_ticker_does_not_keep_a_program_from_being_ready() {
     let listener = tcp();
     let program = Program::python(&["edge_ticking"], &listener, None);
     let evidence = accepting(&program, vec![wanted_tcp("http", &listener)]);
+    println!("{evidence}");
     assert!(
         matches!(evidence.second_sign, Some(SecondSign::LightWork { .. })),
         "{evidence}"
