@@ -69,26 +69,21 @@ fn another_users_worker_is_said() {
     let listener = tcp();
     let mut program = Program::python(&["accept"], &listener, None);
     assert_eq!(program.line(), "there");
-    let own = std::env::current_exe()
-        .expect("this test has a path")
-        .display()
-        .to_string();
+    let own = std::env::current_exe().expect("this test has a path");
     // As root: become nobody and look at our own program. As anyone else: look at root's init.
     let is_root = rustix::process::geteuid().is_root();
+    // The test's own file may lie where nobody may read; a copy may be run by all.
+    let copy = tempfile::Builder::new()
+        .prefix("handover-test-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .tempfile()
+        .expect("a file")
+        .into_temp_path();
+    std::fs::copy(&own, &copy).expect("copied");
     let mut command = if is_root {
-        // The test's own file may lie where nobody may read: it is handed over as a copy.
-        let copy = tempfile::Builder::new()
-            .prefix("handover-test-")
-            .tempfile()
-            .expect("a file");
-        std::fs::copy(&own, copy.path()).expect("copied");
-        let path = copy.into_temp_path().keep().expect("kept");
-        let _ =
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755));
         let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(&path);
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.arg(&copy);
         command
     } else {
         Command::new(&own)
