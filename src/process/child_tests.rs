@@ -10,6 +10,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A shell in a group of its own; gives the first line that it prints.
+#[expect(clippy::zombie_processes, reason = "reaped by its `Child`")]
 fn shell(script: &str, anchor: Anchor) -> (Child, String) {
     let mut spawned = Command::new("sh")
         .args(["-c", script])

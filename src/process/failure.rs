@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rustix::io::Errno;
+use nix::errno::Errno;
 
 /// What the launcher does, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,11 +109,11 @@ impl fmt::Display for Detail<'_> {
 }
 
 fn why(step: Step, errno: i32) -> String {
-    let why = match (step, Errno::from_raw_os_error(errno)) {
+    let why = match (step, Errno::from_raw(errno)) {
         (Step::Launcher, _) => "it ended before it could say why",
         (_, _) if errno == 0 => "it failed",
-        (Step::Exec, Errno::NOEXEC) => "the kernel cannot run it (Exec format error)",
-        (Step::Spawn | Step::Exec, Errno::AGAIN) => {
+        (Step::Exec, Errno::ENOEXEC) => "the kernel cannot run it (Exec format error)",
+        (Step::Spawn | Step::Exec, Errno::EAGAIN) => {
             "no further process is allowed (Resource temporarily unavailable)"
         }
         (_, _) => return std::io::Error::from_raw_os_error(errno).to_string(),
@@ -123,38 +123,38 @@ fn why(step: Step, errno: i32) -> String {
 
 fn hint(step: Step, errno: i32) -> &'static str {
     let privileged = "; only root may do this: run the master as root, or leave the setting out";
-    match (step, Errno::from_raw_os_error(errno)) {
-        (Step::Spawn, Errno::AGAIN) => {
+    match (step, Errno::from_raw(errno)) {
+        (Step::Spawn, Errno::EAGAIN) => {
             "; raise the limit of processes (ulimit -u, TasksMax= of the unit, pids.max of the cgroup)"
         }
-        (Step::Exec, Errno::AGAIN) => "; the user has as many processes as limits.nproc allows",
-        (Step::Spawn, Errno::NOMEM) => "; memory is short",
-        (Step::Spawn, Errno::MFILE | Errno::NFILE)
-        | (Step::Descriptors | Step::Request, Errno::MFILE) => {
+        (Step::Exec, Errno::EAGAIN) => "; the user has as many processes as limits.nproc allows",
+        (Step::Spawn, Errno::ENOMEM) => "; memory is short",
+        (Step::Spawn, Errno::EMFILE | Errno::ENFILE)
+        | (Step::Descriptors | Step::Request, Errno::EMFILE) => {
             "; raise the limit of open files (LimitNOFILE= of the unit, ulimit -n)"
         }
-        (Step::Spawn, Errno::NOENT) => "; is /proc mounted?",
+        (Step::Spawn, Errno::ENOENT) => "; is /proc mounted?",
         (Step::Launcher, _) => {
             "; what it printed, if anything, is in the worker's output; was it killed for want of memory?"
         }
-        (Step::Limits, Errno::PERM) => {
+        (Step::Limits, Errno::EPERM) => {
             "; it is above the hard limit of the master: raise that (Limit…= of the unit), or lower the setting"
         }
-        (Step::Groups | Step::Gid | Step::Uid, Errno::PERM) => privileged,
-        (Step::Uid, Errno::AGAIN) => "; the user has as many processes as limits.nproc allows",
-        (Step::Directory, Errno::ACCESS) => {
+        (Step::Groups | Step::Gid | Step::Uid, Errno::EPERM) => privileged,
+        (Step::Uid, Errno::EAGAIN) => "; the user has as many processes as limits.nproc allows",
+        (Step::Directory, Errno::EACCES) => {
             "; the user may not enter it: every directory on the way needs x for it"
         }
-        (Step::Exec, Errno::ACCESS) => {
+        (Step::Exec, Errno::EACCES) => {
             "; the user may not execute it: the file and every directory on the way need x for it, and the file system must not be noexec"
         }
-        (Step::Exec, Errno::NOEXEC) => {
+        (Step::Exec, Errno::ENOEXEC) => {
             "; a script needs a first line such as #!/bin/sh, a program must be built for this machine"
         }
-        (Step::Exec, Errno::TOOBIG) => {
+        (Step::Exec, Errno::E2BIG) => {
             "; arguments and environment are too large: at most 128 KiB in one string, and in all a quarter of limits.stack"
         }
-        (Step::Exec, Errno::TXTBSY) => {
+        (Step::Exec, Errno::ETXTBSY) => {
             "; it is open for writing: install programs by renaming them into place"
         }
         _ => "",
@@ -180,22 +180,22 @@ mod tests {
             LaunchFailure {
                 program: "/usr/bin/srv".to_owned(),
                 step,
-                errno: errno.raw_os_error(),
+                errno: errno as i32,
                 detail: detail.to_owned(),
             }
             .to_string()
         };
         assert_eq!(
-            said(Step::Uid, Errno::PERM, "user \"web\""),
+            said(Step::Uid, Errno::EPERM, "user \"web\""),
             "cannot start /usr/bin/srv: changing to user \"web\": Operation not permitted (os error 1); \
              only root may do this: run the master as root, or leave the setting out"
         );
         assert!(
-            said(Step::Spawn, Errno::AGAIN, "").starts_with(
+            said(Step::Spawn, Errno::EAGAIN, "").starts_with(
                 "cannot start /usr/bin/srv: starting the launcher: no further process"
             )
         );
-        assert!(said(Step::Exec, Errno::NOEXEC, "/a").contains("#!/bin/sh"));
+        assert!(said(Step::Exec, Errno::ENOEXEC, "/a").contains("#!/bin/sh"));
         let silent = LaunchFailure {
             program: "x".to_owned(),
             step: Step::Launcher,

@@ -110,11 +110,25 @@ fn one_by_one(first: RawFd) -> io::Result<()> {
 
 /// Gives every signal its default action, so that none that this process ignores stays ignored in
 /// the program that it executes next (execve(2): ignored signals stay ignored).
+///
+/// By the system call itself: glibc's wrappers refuse 32 and 33, which its own posix_spawn(3) leaves ignored.
 pub(super) fn default_signal_actions() {
+    // The kernel's own `struct sigaction`, all zero: SIG_DFL, no flags, no restorer, an empty mask. It has 32 bytes
+    // or fewer on every architecture.
+    let default = [0_u64; 4];
     for signal in 1..=SIGNAL_MAX {
-        // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a signal context. For
-        // SIGKILL, SIGSTOP and the numbers that libc keeps for itself the call fails and changes nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads at most the 32 bytes of `default` and writes nothing back (the third argument is
+        // null). SIG_DFL installs no handler, so no code of ours can run in a signal context. For SIGKILL
+        // and SIGSTOP the call fails and changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
 
