@@ -18,6 +18,9 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, set_child_subreaper, waitid};
 use super::exit::Exit;
 use super::procfs;
 
+/// So that a storm of orphans does not hold the caller: the next SIGCHLD goes on.
+const LOOKS_MAX: usize = 8;
+
 /// What ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaped {
@@ -38,9 +41,9 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
     if ended(WaitId::All, WaitIdOptions::NOWAIT)?.is_none() {
         return Ok(reaped);
     }
-    // A stranger may have been given to us after the list was read, and its SIGCHLD may have come
-    // before: so again until a look finds no stranger.
-    loop {
+    // A stranger may be given to us while the list is read: so again, until a look finds none. One that comes after
+    // the last look sends a SIGCHLD of its own.
+    for _ in 0..LOOKS_MAX {
         let before = reaped.strangers.len();
         reaped.known.clear();
         for pid in procfs::children() {
@@ -56,9 +59,10 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
             }
         }
         if reaped.strangers.len() == before {
-            return Ok(reaped);
+            break;
         }
     }
+    Ok(reaped)
 }
 
 /// Makes this process the parent of every orphan among its descendants (prctl(2),

@@ -293,3 +293,12 @@ fn secrets_stay_out_of_debug_output() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_release_can_be_resolved_on_another_thread() {
+    fn may_move<T: Send + Sync + Clone>(_: &T) {}
+    let base = place();
+    let release =
+        std::thread::scope(|scope| scope.spawn(|| release(base.path(), &["./server"])).join());
+    may_move(&release.unwrap());
+}

@@ -68,15 +68,23 @@ impl Said {
         Ok((program, directory))
     }
 
+    /// The report; where nobody listens, a line in the worker's output.
     fn failure(&self, failure: &Failure) {
-        if let Ok(bytes) = minicbor::to_vec(failure) {
-            self.say(&bytes);
+        let heard = minicbor::to_vec(failure).is_ok_and(|bytes| self.say(&bytes));
+        if !heard {
+            let Failure {
+                step,
+                errno,
+                detail,
+            } = failure;
+            eprintln!(
+                "handover: the launcher failed in step {step}, errno {errno} {detail}, and no master listens"
+            );
         }
     }
 
-    /// A master that is gone does not hear it: nothing to do about that.
-    fn say(&self, bytes: &[u8]) {
-        let _ = send(&self.0, bytes, SendFlags::NOSIGNAL);
+    fn say(&self, bytes: &[u8]) -> bool {
+        send(&self.0, bytes, SendFlags::NOSIGNAL).is_ok()
     }
 }
 
