@@ -1,1 +1,3 @@
 //! (room: readiness)
+
+pub mod notify;
