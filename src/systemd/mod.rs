@@ -9,6 +9,7 @@
 //! The shipped unit files lie in `systemd/` at the top of the repository; the
 //! tests here hold them to what DESIGN promises of them.
 
+mod backlog;
 mod notifier;
 
 pub use notifier::{Notifier, Told};

@@ -1,8 +1,6 @@
 //! The sender: one datagram a state, never waiting.
 
-use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -12,9 +10,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest sentence behind `STATUS=`, in bytes; systemd drops a datagram of
-/// more than 4096 altogether.
-const STATUS_BYTES_MAX: usize = 2048;
+use super::backlog::{Backlog, State};
 
 /// A watchdog that asks for more than a thousand signs of life a second is a
 /// typing error, and must not become a busy loop.
@@ -52,24 +48,6 @@ struct Link {
     socket: UnixDatagram,
     address: SocketAddr,
     backlog: Mutex<Backlog>,
-}
-
-/// What systemd has not been told yet. At most three states: a first `READY=1`,
-/// one `RELOADING=1`, and what ended it.
-#[derive(Debug, Default)]
-struct Backlog {
-    states: VecDeque<State>,
-    status: Option<String>,
-    /// `STOPPING=1` is final: nothing but statuses may follow it.
-    stopping: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Ready,
-    /// With the moment at which the reload began, in µs of CLOCK_MONOTONIC.
-    Reloading(i64),
-    Stopping,
 }
 
 impl Notifier {
@@ -158,7 +136,7 @@ impl Notifier {
             return Told::Unset;
         };
         let mut backlog = link.backlog();
-        backlog.status = Some(one_line(status));
+        backlog.set_status(status);
         link.send_backlog(&mut backlog)
     }
 
@@ -189,7 +167,7 @@ impl Notifier {
         };
         let mut backlog = link.backlog();
         if let Some(status) = status {
-            backlog.status = Some(one_line(status));
+            backlog.set_status(status);
         }
         backlog.push(state);
         link.send_backlog(&mut backlog)
@@ -269,55 +247,6 @@ impl Link {
     }
 }
 
-impl Backlog {
-    /// Keeps the shortest list that brings systemd into the same state: a reload
-    /// that began and ended while nobody listened never was, but a first
-    /// `READY=1` and the latest reload are told whole and in order.
-    fn push(&mut self, state: State) {
-        if self.stopping {
-            return;
-        }
-        let began_ready = self.states.front() == Some(&State::Ready);
-        match state {
-            State::Ready if self.states.back() == Some(&State::Ready) => return,
-            State::Ready => {}
-            State::Reloading(_) => self.states.truncate(usize::from(began_ready)),
-            State::Stopping => {
-                self.states.truncate(usize::from(began_ready));
-                self.stopping = true;
-            }
-        }
-        self.states.push_back(state);
-    }
-
-    /// The next datagram, and how many states it carries (none: a bare status).
-    /// The status goes with the last state, so that it is never ahead of it.
-    fn next_message(&self) -> Option<(String, usize)> {
-        let mut message = match self.states.front() {
-            None => String::new(),
-            Some(State::Ready) => "READY=1".to_owned(),
-            Some(State::Reloading(stamp_usec)) => {
-                format!("RELOADING=1\nMONOTONIC_USEC={stamp_usec}")
-            }
-            Some(State::Stopping) => "STOPPING=1".to_owned(),
-        };
-        if self.states.len() <= 1
-            && let Some(status) = &self.status
-        {
-            let separator = if message.is_empty() { "" } else { "\n" };
-            let _ = write!(message, "{separator}STATUS={status}");
-        }
-        (!message.is_empty()).then_some((message, self.states.len().min(1)))
-    }
-
-    fn sent(&mut self, states: usize) {
-        if self.states.len() <= 1 {
-            self.status = None;
-        }
-        self.states.drain(..states);
-    }
-}
-
 /// Half of the watchdog's time, if there is a watchdog and it is ours.
 fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
     let usec: u64 = usec?.parse().ok()?;
@@ -325,15 +254,4 @@ fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
     // 0 and the greatest value mean "no watchdog" (sd_watchdog_enabled(3)).
     let is_set = usec != 0 && usec != u64::MAX;
     (is_ours && is_set).then(|| (Duration::from_micros(usec) / 2).max(WATCHDOG_INTERVAL_MIN))
-}
-
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(STATUS_BYTES_MAX));
-    for char in text.chars() {
-        if line.len() + char.len_utf8() > STATUS_BYTES_MAX {
-            break;
-        }
-        line.push(if char.is_control() { ' ' } else { char });
-    }
-    line
 }
