@@ -19,6 +19,7 @@
 //! | `calls` | system call numbers that can wait on a listener |
 //! | `sockdiag` | connections by local port, asked of the kernel |
 //! | `blind` | why nothing can be observed, in words that help |
+//! | `notify` | what a worker says of itself on its notify socket |
 //! | `foreign` | where a worker listens instead |
 //! | `advise` | the line that helps its author |
 //! | `pace` | how often to look |
@@ -29,6 +30,7 @@ mod busy;
 mod calls;
 mod evidence;
 mod foreign;
+pub mod notify;
 mod observe;
 mod pace;
 mod procfs;
