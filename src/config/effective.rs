@@ -189,11 +189,9 @@ fn row(key: &Key) -> String {
         .map(|v| format!(" `{v}`"))
         .unwrap_or_default();
     let takes = format!("{}, such as `{}`", key.kind.expects(), key.kind.example());
-    let takes = if takes.contains("one of") {
-        key.kind.expects()
-    } else {
-        takes
-    };
+    // A default is an example already.
+    let plain = takes.contains("one of") || !matches!(key.default, "" | "[]" | "{}");
+    let takes = if plain { key.kind.expects() } else { takes };
     format!(
         "| `{}`{variable} | {} | {default} | {applies} | {} |\n",
         key.name(),

@@ -53,7 +53,7 @@ pub enum Place {
         /// Its value.
         value: Option<String>,
     },
-    /// No layer said anything.
+    /// Nobody said it, and there is no file to say it in.
     Nowhere,
 }
 
@@ -155,7 +155,7 @@ impl fmt::Display for Place {
             Place::Variable { name, value: None } | Place::Flag { name, value: None } => {
                 f.write_str(name)
             }
-            Place::Nowhere => f.write_str("config"),
+            Place::Nowhere => f.write_str("command line"),
         }
     }
 }

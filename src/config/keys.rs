@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn docs_are_one_line_and_end_with_a_full_stop() {
+    fn docs_are_one_whole_sentence_or_more() {
         for key in keys() {
             assert!(
-                !key.doc.contains('\n') && key.doc.ends_with('.'),
+                !key.doc.contains('\n') && key.doc.ends_with(['.', '?']),
                 "{}",
                 key.path
             );

@@ -45,7 +45,8 @@ pub(crate) enum Kind {
     Account,
     Path,
     /// A program and its arguments, or any list of strings.
-    Words,
+    /// With an example.
+    Words(&'static str),
     /// Environment variables.
     Variables,
     Signal,
@@ -76,7 +77,7 @@ impl Kind {
             Kind::Name => "a name".into(),
             Kind::Account => "a user's or group's name or number".into(),
             Kind::Path => "a path".into(),
-            Kind::Words => "a list of strings".into(),
+            Kind::Words(_) => "a list of strings".into(),
             Kind::Variables => "a table of strings".into(),
             Kind::Signal => "a signal's name".into(),
             Kind::Address => "an address".into(),
@@ -105,7 +106,7 @@ impl Kind {
             Kind::Name => "\"web\"".into(),
             Kind::Account => "\"www-data\"".into(),
             Kind::Path => "\"/srv/web\"".into(),
-            Kind::Words => "[\"./server\", \"--verbose\"]".into(),
+            Kind::Words(example) => (*example).into(),
             Kind::Variables => "{ RUST_LOG = \"info\" }".into(),
             Kind::Signal => "\"TERM\"".into(),
             Kind::Address => "\":8080\"".into(),
@@ -132,7 +133,7 @@ impl Kind {
             Kind::Choice(words) => choose(item, words).map(|word| Some(quote(word))),
             Kind::Text | Kind::Name | Kind::Account => via::<String>(item, self),
             Kind::Path => via::<PathBuf>(item, self),
-            Kind::Words => via::<Vec<String>>(item, self),
+            Kind::Words(_) => via::<Vec<String>>(item, self),
             Kind::Variables => via::<BTreeMap<String, String>>(item, self),
             Kind::Signal => via::<Signal>(item, self),
             Kind::Address => via::<Address>(item, self),

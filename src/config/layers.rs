@@ -68,7 +68,7 @@ fn variable(build: &mut Build<'_>, name: &str, value: &OsString) {
     let at = At::Variable(name.into(), shown);
     match key {
         Some(key) => build.set(key, &Item::word(text), at),
-        None => match Vec::<String>::read(&Item::word(text), &Kind::Words) {
+        None => match Vec::<String>::read(&Item::word(text), &Kind::Words("[\":8080\"]")) {
             Ok(words) => listeners(build, &words, at),
             Err(wrong) => build.fault(&at, "listen", wrong),
         },

@@ -115,7 +115,7 @@ fn layer(place: &Place) -> String {
         Place::At { file: path, .. } | Place::File(path) => file(path),
         Place::Variable { .. } => "in the environment".into(),
         Place::Flag { .. } => "on the command line".into(),
-        Place::Nowhere => "in the config".into(),
+        Place::Nowhere => "on the command line".into(),
     }
 }
 

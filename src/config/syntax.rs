@@ -22,6 +22,7 @@ pub(crate) struct Parsed {
 pub(crate) fn parse(source: &Source<'_>) -> Parsed {
     let mut text = source.text.to_owned();
     let mut faults: Vec<(Range<usize>, Wrong)> = conflict_markers(source);
+    faults.extend(single_listen(source));
     for (at, _) in &faults {
         blank(&mut text, at.clone());
     }
@@ -80,14 +81,7 @@ fn unreadable(source: &Source<'_>, at: &Range<usize>, message: &str) -> Option<R
     if !message.starts_with("unclosed table") && !message.starts_with("unclosed array table") {
         return None;
     }
-    let next = (line + 1..source.lines())
-        .find(|line| {
-            source.text[source.line_range(*line)]
-                .trim_start()
-                .starts_with('[')
-        })
-        .unwrap_or(source.lines());
-    Some(source.line_range(line).start..source.line_range(next - 1).end)
+    Some(section_range(source, line))
 }
 
 /// Replaces bytes by spaces, so that every other byte keeps its place.
@@ -112,6 +106,34 @@ fn opening(table: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
             _ => None,
         }
     })
+}
+
+/// `[listen]` where `[[listen]]` was meant: the parser would call all others duplicates.
+fn single_listen(source: &Source<'_>) -> Vec<(Range<usize>, Wrong)> {
+    (0..source.lines())
+        .filter(|line| {
+            let text = &source.text[source.line_range(*line)];
+            let header = text.split('#').next().unwrap_or_default();
+            header.replace([' ', '\t'], "") == "[listen]"
+        })
+        .map(|line| {
+            let wrong = Wrong::new("listen is a list of sections: one pair of brackets is missing");
+            (section_range(source, line), wrong.hint("write [[listen]]"))
+        })
+        .collect()
+}
+
+/// A header's line and all up to the next header.
+fn section_range(source: &Source<'_>, line: usize) -> Range<usize> {
+    let is_header = |line: &usize| {
+        source.text[source.line_range(*line)]
+            .trim_start()
+            .starts_with('[')
+    };
+    let next = (line + 1..source.lines())
+        .find(is_header)
+        .unwrap_or(source.lines());
+    source.line_range(line).start..source.line_range(next - 1).end
 }
 
 fn conflict_markers(source: &Source<'_>) -> Vec<(Range<usize>, Wrong)> {
@@ -144,11 +166,16 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
     }
     let hint = match first {
         "string values must be quoted" => {
-            return Wrong::new("this value needs quotes").hint(format!("write {}", quote(here)));
+            let written = if line.contains('=') && !key.is_empty() {
+                format!("write {key} = {}", quote(here))
+            } else {
+                format!("write {}", quote(here))
+            };
+            return Wrong::new("this value needs quotes").hint(written);
         }
         "duplicate key" => {
             return Wrong::new(format!("{here} stands here a second time"))
-                .hint(format!("remove one of the two {here}"));
+                .hint("remove one of the two");
         }
         "key with no value" => match line.split_once(':') {
             Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),

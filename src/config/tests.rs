@@ -1,44 +1,54 @@
+//! The room as others see it: text in, config or faults out.
+
+mod files;
+mod layers;
+mod mistakes;
+mod properties;
+mod syntax;
+mod valid;
+
 use std::path::Path;
-use super::*;
-#[test]
-fn look() {
-    let text = r##"
-name = "web shop"
-rout = "direct"
-workers = 3
-[app]
-command = "./server --port 1"
-workers = 0
-env = { TOKEN = "hunter2", X = 5 }
-umask = 27
-watchdog = 10
-[listen]
-[[listen]]
-address = "8080"
-backlog = "big"
-[[listen]]
-name = "probe"
-addres = ":80"
-[ready]
-on = "output:("
-timeout = 30
-[upgrade]
-canary = 2
-[drain]
-signal = "KILL"
-timeout = 30s
-[app.env]
-TOKEN = hunter2
-[limits]
-memory = "512M"
-nofile = -1
-bind = 3
-"##;
-    let faults = load_text(Path::new("web.toml"), text, &[("HANDOVER_APP__WORKERS".into(), "lots".into()), ("HANDOVER_APP__ENV".into(), "hunter2".into()), ("HANDOVER_APP__WORKER".into(), "lots".into())], &[Setting{key:"listen".into(), value: Value::List(vec!["http=*:80".into(), "x".into()]), flag:"--listen".into()}]).unwrap_err();
-    println!("{}", faults.render(false));
-    println!("{}", load_text(Path::new("web.toml"), "", &[], &[]).unwrap_err());
-    println!("{}", load_text(Path::new("web.toml"), "name = 'x'", &[], &[]).unwrap_err());
-    println!("{}", finish_none());
-    println!("{}", reference_markdown());
+
+use super::{Fault, Faults, Loaded, Setting, Value, load_text};
+
+/// The shortest file that loads.
+const MINIMAL: &str = "[app]\ncommand = [\"./server\"]\n[[listen]]\naddress = \":8080\"\n";
+
+fn loaded(text: &str) -> Loaded {
+    load_text(Path::new("web.toml"), text, &[], &[])
+        .unwrap_or_else(|faults| panic!("{text}\n{faults}"))
 }
-fn finish_none() -> Faults { load(&Sources::default()).unwrap_err() }
+
+fn faults(text: &str) -> Faults {
+    match load_text(Path::new("web.toml"), text, &[], &[]) {
+        Ok(loaded) => panic!("no fault in:\n{text}\n{:?}", loaded.config),
+        Err(faults) => faults,
+    }
+}
+
+/// The only fault.
+fn fault(text: &str) -> Fault {
+    let faults = faults(text);
+    assert_eq!(faults.0.len(), 1, "{text}\n{faults}");
+    faults.0.into_iter().next().expect("one")
+}
+
+fn flag(key: &str, value: &str, flag: &str) -> Setting {
+    Setting {
+        key: key.into(),
+        value: Value::Text(value.into()),
+        flag: flag.into(),
+    }
+}
+
+fn listen_flags(addresses: &[&str]) -> Setting {
+    let words = addresses
+        .iter()
+        .map(|address| (*address).to_owned())
+        .collect();
+    Setting {
+        key: "listen".into(),
+        value: Value::List(words),
+        flag: "--listen".into(),
+    }
+}

@@ -37,6 +37,9 @@ impl Field for u64 {
         match kind {
             Kind::Size { min, max } => within(size(item, kind)?, *min, *max, units::write_size),
             Kind::SizeLimit | Kind::CountLimit if is_unlimited(item) => Ok(UNLIMITED),
+            Kind::SizeLimit | Kind::CountLimit if is_negative(item) => {
+                Err(Wrong::new("must not be negative").text("unlimited"))
+            }
             Kind::SizeLimit => size(item, kind),
             Kind::CountLimit => whole(item, kind, 0, u64::MAX - 1),
             Kind::Mode { max } => mode(item, kind, *max).map(u64::from),
@@ -171,20 +174,28 @@ fn is_unlimited(item: &Item) -> bool {
     matches!(&item.raw, Raw::Word(text) | Raw::Text(text) if text == "unlimited")
 }
 
+fn is_negative(item: &Item) -> bool {
+    match &item.raw {
+        Raw::Integer { value: Some(n), .. } => *n < 0,
+        Raw::Word(text) | Raw::Text(text) => text.starts_with('-'),
+        _ => false,
+    }
+}
+
 fn whole(item: &Item, kind: &Kind, min: u64, max: u64) -> Result<u64, Wrong> {
     let value = match &item.raw {
         Raw::Integer { value: Some(n), .. } => *n,
         Raw::Integer { value: None, .. } => return Err(above(max)),
         Raw::Word(word) => match parse_word(word) {
             Some(n) => n,
-            None => return Err(not_whole(item, kind)),
+            None => return Err(mismatch(item, kind)),
         },
         Raw::Text(word) => {
             let meant = parse_word(word).and_then(|n| u64::try_from(n).ok());
             return Err(match meant.filter(|n| (min..=max).contains(n)) {
                 Some(n) => Wrong::new(format!("must be a number, not the string {}", shown(word)))
                     .bare(n.to_string()),
-                None => not_whole(item, kind),
+                None => mismatch(item, kind),
             });
         }
         Raw::Float(n) if n.fract() == 0.0 && (min as f64..=max as f64).contains(n) => {
@@ -192,11 +203,11 @@ fn whole(item: &Item, kind: &Kind, min: u64, max: u64) -> Result<u64, Wrong> {
                 Wrong::new("must be a whole number, without a point").bare(format!("{n:.0}"))
             );
         }
-        _ => return Err(not_whole(item, kind)),
+        _ => return Err(mismatch(item, kind)),
     };
     match u64::try_from(value) {
         Ok(n) => within(n, min, max, |n| n.to_string()),
-        Err(_) if value < 0 => Err(below(min, min.to_string())),
+        Err(_) if value < 0 => Err(below(min.to_string())),
         Err(_) => Err(above(max)),
     }
 }
@@ -210,13 +221,9 @@ fn parse_word(word: &str) -> Option<i128> {
     Some(word.parse().unwrap_or(i128::MAX))
 }
 
-fn not_whole(item: &Item, kind: &Kind) -> Wrong {
-    mismatch(item, kind)
-}
-
 fn within(value: u64, min: u64, max: u64, write: fn(u64) -> String) -> Result<u64, Wrong> {
     if value < min {
-        return Err(below(min, write(min)));
+        return Err(below(write(min)));
     }
     if value > max {
         let max = write(max);
@@ -225,7 +232,7 @@ fn within(value: u64, min: u64, max: u64, write: fn(u64) -> String) -> Result<u6
     Ok(value)
 }
 
-fn below(_min: u64, written: String) -> Wrong {
+fn below(written: String) -> Wrong {
     Wrong::new(format!("must be at least {written}")).bare_or_text(written)
 }
 

@@ -6,6 +6,10 @@ use std::time::Duration;
 use super::super::key::{Key, later_key};
 use super::super::kind::Kind;
 
+const COMMAND: Kind = Kind::Words("[\"/usr/lib/web/hook\"]");
+const DIALECTS: Kind = Kind::Words("[\"einhorn\"]");
+const NETWORKS: Kind = Kind::Words("[\"10.0.0.0/8\"]");
+const SESSION_KEYS: Kind = Kind::Words("[\"cookie:id\"]");
 const ANY: Kind = Kind::Duration {
     min: Duration::ZERO,
 };
@@ -40,7 +44,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     later_key!(
         "app.dialects",
-        Kind::Words,
+        DIALECTS,
         "[]",
         "remove it; a program that takes its sockets by LISTEN_FDS needs no dialect",
         "Environments of other managers, so that programs written for them run unmodified."
@@ -167,35 +171,35 @@ pub(super) const KEYS: &[Key] = &[
     // [hooks]
     later_key!(
         "hooks.pre_upgrade",
-        Kind::Words,
+        COMMAND,
         "[]",
         HOOK,
         "Before an upgrade; a failure refuses it."
     ),
     later_key!(
         "hooks.post_ready",
-        Kind::Words,
+        COMMAND,
         "[]",
         HOOK,
         "When the new generation is ready; a failure undoes the upgrade."
     ),
     later_key!(
         "hooks.post_drain",
-        Kind::Words,
+        COMMAND,
         "[]",
         HOOK,
         "When the old generation has ended."
     ),
     later_key!(
         "hooks.on_failure",
-        Kind::Words,
+        COMMAND,
         "[]",
         HOOK,
         "When an upgrade failed."
     ),
     later_key!(
         "hooks.session_end",
-        Kind::Words,
+        COMMAND,
         "[]",
         HOOK,
         "When a session has ended."
@@ -312,7 +316,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     later_key!(
         "router.trusted_proxies",
-        Kind::Words,
+        NETWORKS,
         "[\"127.0.0.0/8\"]",
         DIRECT,
         "Networks whose forwarding headers are believed."
@@ -335,7 +339,7 @@ pub(super) const KEYS: &[Key] = &[
     // [sessions]
     later_key!(
         "sessions.key",
-        Kind::Words,
+        SESSION_KEYS,
         "[]",
         DIRECT,
         "What makes a session: cookie:NAME, header:NAME, query:NAME, path:N, ip; tried in order."

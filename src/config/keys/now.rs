@@ -12,6 +12,7 @@ const ANY: Kind = Kind::Duration {
 const POSITIVE: Kind = Kind::Duration {
     min: Duration::from_millis(1),
 };
+const COMMAND: Kind = Kind::Words("[\"./server\", \"--verbose\"]");
 const MASK: Kind = Kind::Mode { max: 0o777 };
 
 pub(super) const KEYS: &[Key] = &[
@@ -35,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(
         "app.command",
         app.command,
-        Kind::Words,
+        COMMAND,
         "[]",
         Release,
         "Program and arguments; no shell in between."
