@@ -1,0 +1,214 @@
+//! From text to entries, with every syntax fault and as much of the rest as can be had.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::raw::{Item, Name, Wrong, entries, quote};
+use super::source::Source;
+
+/// The parser stops at some faults; so often their lines are blanked and the rest is read again.
+const RETRIES_MAX: usize = 20;
+
+/// What could be read.
+pub(crate) struct Parsed {
+    pub(crate) entries: Vec<(Name, Item)>,
+    pub(crate) faults: Vec<(Range<usize>, Wrong)>,
+    /// Lines (from 0) with a syntax fault: what was recovered there is not to be trusted.
+    pub(crate) lines: BTreeSet<usize>,
+}
+
+pub(crate) fn parse(source: &Source<'_>) -> Parsed {
+    let mut text = source.text.to_owned();
+    let mut faults: Vec<(Range<usize>, Wrong)> = conflict_markers(source);
+    faults.extend(single_listen(source));
+    for (at, _) in &faults {
+        blank(&mut text, at.clone());
+    }
+    let mut tree = Vec::new();
+    for _ in 0..=RETRIES_MAX {
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        tree = entries(table.get_ref());
+        let mut errors: Vec<(Range<usize>, String)> = errors
+            .iter()
+            .map(|e| (e.span().unwrap_or_default(), e.message().to_owned()))
+            .collect();
+        errors.sort_by_key(|(at, _)| at.start);
+        let stop = errors
+            .iter()
+            .find_map(|(at, message)| unreadable(source, at, message));
+        let open = errors
+            .iter()
+            .find(|(_, m)| m.starts_with("unclosed array,") || m.starts_with("unclosed inline"));
+        let open = open.and_then(|(at, _)| opening(table.get_ref(), at.start));
+        for (at, message) in errors {
+            // What follows an opening bracket that is never closed was read as its content.
+            let swallowed = open.as_ref().is_some_and(|open| open.start < at.start);
+            if !swallowed {
+                faults.push((at.clone(), explain(source, &at, &message)));
+            }
+        }
+        if let Some(open) = open {
+            let bracket = source.text.get(open.start..open.start + 1).unwrap_or("[");
+            let close = if bracket == "{" { "}" } else { "]" };
+            let wrong = Wrong::new(format!("this {bracket} is never closed"))
+                .hint(format!("add {close} after the last element"));
+            faults.push((open.start..open.start + 1, wrong));
+        }
+        match stop {
+            Some(lines) => blank(&mut text, lines),
+            None => break,
+        }
+    }
+    faults.sort_by_key(|(at, _)| at.start);
+    // The first fault of a line is the cause, the others are its echo.
+    let mut lines = BTreeSet::new();
+    faults.retain(|(at, _)| lines.insert(source.line_of(at.start)));
+    Parsed {
+        entries: tree,
+        faults,
+        lines,
+    }
+}
+
+/// What must go so that the parser reads on: a line without a value, or a section without its name.
+fn unreadable(source: &Source<'_>, at: &Range<usize>, message: &str) -> Option<Range<usize>> {
+    let line = source.line_of(at.start);
+    if message.starts_with("key with no value") {
+        return Some(source.line_range(line));
+    }
+    if !message.starts_with("unclosed table") && !message.starts_with("unclosed array table") {
+        return None;
+    }
+    Some(section_range(source, line))
+}
+
+/// Replaces bytes by spaces, so that every other byte keeps its place.
+fn blank(text: &mut String, at: Range<usize>) {
+    let spaces: String = text[at.clone()]
+        .bytes()
+        .map(|b| if b == b'\n' { '\n' } else { ' ' })
+        .collect();
+    text.replace_range(at, &spaces);
+}
+
+/// The outermost array or inline table that reaches to where the parser gave up.
+fn opening(table: &DeTable<'_>, end: usize) -> Option<Range<usize>> {
+    table.iter().find_map(|(_, value)| {
+        let at = value.span();
+        match value.get_ref() {
+            DeValue::Table(inner) if at.end < end => opening(inner, end),
+            DeValue::Array(items) if at.end < end => items
+                .iter()
+                .find_map(|item| item.get_ref().as_table().and_then(|t| opening(t, end))),
+            DeValue::Array(_) | DeValue::Table(_) if at.end >= end => Some(at),
+            _ => None,
+        }
+    })
+}
+
+/// `[listen]` where `[[listen]]` was meant: the parser would call all others duplicates.
+fn single_listen(source: &Source<'_>) -> Vec<(Range<usize>, Wrong)> {
+    (0..source.lines())
+        .filter(|line| {
+            let text = &source.text[source.line_range(*line)];
+            let header = text.split('#').next().unwrap_or_default();
+            header.replace([' ', '\t'], "") == "[listen]"
+        })
+        .map(|line| {
+            let wrong = Wrong::new("listen is a list of sections: one pair of brackets is missing");
+            (section_range(source, line), wrong.hint("write [[listen]]"))
+        })
+        .collect()
+}
+
+/// A header's line and all up to the next header.
+fn section_range(source: &Source<'_>, line: usize) -> Range<usize> {
+    let is_header = |line: &usize| {
+        source.text[source.line_range(*line)]
+            .trim_start()
+            .starts_with('[')
+    };
+    let next = (line + 1..source.lines())
+        .find(is_header)
+        .unwrap_or(source.lines());
+    source.line_range(line).start..source.line_range(next - 1).end
+}
+
+fn conflict_markers(source: &Source<'_>) -> Vec<(Range<usize>, Wrong)> {
+    (0..source.lines())
+        .map(|line| source.line_range(line))
+        .filter(|at| {
+            let text = &source.text[at.clone()];
+            ["<<<<<<< ", ">>>>>>> "].iter().any(|m| text.starts_with(m)) || text == "======="
+        })
+        .map(|at| {
+            (
+                at,
+                Wrong::new("a merge conflict was left here")
+                    .hint("keep one of the two sides, remove the markers"),
+            )
+        })
+        .collect()
+}
+
+/// The parser's words, in ours.
+fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
+    let here = source.text.get(at.clone()).unwrap_or_default();
+    let line = source.line_range(source.line_of(at.start));
+    let line = source.text.get(line).unwrap_or_default();
+    let key = line.split('=').next().unwrap_or_default().trim();
+    let (first, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    if source.is_secret(at.start) || source.is_secret(at.end.saturating_sub(1)) {
+        return Wrong::new(format!("this is not TOML: {first}"))
+            .hint("write NAME = \"VALUE\", in quotes");
+    }
+    let hint = match first {
+        "string values must be quoted" => {
+            let written = if line.contains('=') && !key.is_empty() {
+                format!("write {key} = {}", quote(here))
+            } else {
+                format!("write {}", quote(here))
+            };
+            return Wrong::new("this value needs quotes").hint(written);
+        }
+        "duplicate key" => {
+            return Wrong::new(format!("{here} stands here a second time"))
+                .hint("remove one of the two");
+        }
+        "key with no value" => match line.split_once(':') {
+            Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
+            None => format!("write {} = VALUE, or remove the line", line.trim()),
+        },
+        "unclosed table" => format!("write {}]", line.trim_end()),
+        "unclosed array table" => format!("write [[{}]]", line.trim().trim_matches(['[', ']'])),
+        "missing escaped value" => {
+            "write \\\\ for a backslash, or put the string in single quotes".into()
+        }
+        "invalid boolean" => format!("write {}", here.to_lowercase()),
+        _ if first.starts_with("missing comma") => "separate elements with ','".into(),
+        "unexpected key or value" => {
+            "write one key on each line, and nothing after its value".into()
+        }
+        _ if first.starts_with("invalid unquoted key") => {
+            "a key has letters, digits, '-' and '_'".into()
+        }
+        _ if expected.is_empty() => format!(
+            "write {} = VALUE, with strings in quotes",
+            if key.is_empty() { "KEY" } else { key }
+        ),
+        _ => format!("here must come {}", expected.replace(", ", " or ")),
+    };
+    Wrong::new(format!("this is not TOML: {first}")).hint(hint)
+}
+
+fn quoted_value(value: &str) -> String {
+    let value = value.trim();
+    let literal = value.starts_with(['"', '\'', '[', '{']) || value.parse::<f64>().is_ok();
+    if literal || value == "true" || value == "false" {
+        value.into()
+    } else {
+        quote(value)
+    }
+}
