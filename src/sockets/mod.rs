@@ -1,1 +1,3 @@
 //! (room: sockets)
+
+pub mod pass;
