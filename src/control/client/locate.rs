@@ -54,6 +54,9 @@ pub enum NotFound {
         looked: Vec<Looked>,
         /// Those that run under other names.
         others: Vec<Master>,
+        /// Whether there are places that could not be looked into: a master
+        /// may run there.
+        denied: bool,
     },
     /// Several run, and none was named.
     Several(Vec<Master>),
@@ -81,6 +84,7 @@ pub async fn locate_in(
         user: places.user,
         found: Vec::new(),
         looked: Vec::new(),
+        denied: false,
     };
     match runtime_dir {
         Some(dir) => search.given(dir).await,
@@ -100,6 +104,7 @@ struct Search {
     user: u32,
     found: Vec<Master>,
     looked: Vec<Looked>,
+    denied: bool,
 }
 
 impl Search {
@@ -127,6 +132,7 @@ impl Search {
             Ok(entries) => entries,
             Err(error) => {
                 let missing = error.kind() == io::ErrorKind::NotFound;
+                self.denied |= error.kind() == io::ErrorKind::PermissionDenied;
                 self.saw(&root.join("*"), (!missing).then(|| error.to_string()));
                 return;
             }
@@ -155,6 +161,7 @@ impl Search {
         }
         let client = Client::new(paths::control_socket(directory));
         if let Err(error) = client.probe().await {
+            self.denied |= error.kind() == io::ErrorKind::PermissionDenied;
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => None,
                 io::ErrorKind::ConnectionRefused => Some("its master is dead".to_owned()),
@@ -189,7 +196,12 @@ impl Search {
     }
 
     fn choose(self, name: Option<&str>) -> Result<Master, NotFound> {
-        let Self { found, looked, .. } = self;
+        let Self {
+            found,
+            looked,
+            denied,
+            ..
+        } = self;
         let (mut fitting, others): (Vec<_>, Vec<_>) = match name {
             None => (found, Vec::new()),
             Some(name) => found.into_iter().partition(|master| {
@@ -204,6 +216,7 @@ impl Search {
             name,
             looked,
             others,
+            denied,
         })
     }
 }
