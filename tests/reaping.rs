@@ -11,10 +11,17 @@ use support::*;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Nobody else's turn, and nobody else's children left.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
-    ONE_AT_A_TIME
+    let guard = ONE_AT_A_TIME
         .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    until("the end of an earlier test's children", || {
+        reap_ready(|_| false).unwrap();
+        nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
+            == Err(nix::errno::Errno::ECHILD)
+    });
+    guard
 }
 
 /// A child of std's that std will not reap.
