@@ -1,10 +1,10 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use super::{NO_JOURNAL, SOON, output};
+use super::{NO_JOURNAL, SOON, lines_of, output};
 use crate::logging::{Format, Level, Record, Sink, journal};
 
 struct FakeJournal {
@@ -163,8 +163,8 @@ fn a_journal_that_went_away_leaves_standard_error() {
     sink.log(Record::new(Level::Warn, "still here"));
     assert!(sink.flush(SOON));
     drop(sink);
-    let line = BufReader::new(reader).lines().next().unwrap().unwrap();
-    assert!(line.ends_with("WARN  web  still here"), "{line}");
+    let lines = lines_of(reader).recv_timeout(SOON).unwrap();
+    assert!(lines[0].ends_with("WARN  web  still here"), "{lines:?}");
 }
 
 #[test]

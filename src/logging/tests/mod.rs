@@ -2,8 +2,11 @@ mod journald;
 mod lines;
 mod sink;
 
+use std::io::{BufRead, BufReader, PipeReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use super::{Format, Level, Record, Sink};
@@ -29,4 +32,15 @@ fn start(stderr: impl Into<OwnedFd>, format: Format) -> Sink {
         "web",
     )
     .unwrap()
+}
+
+/// Reads to the end, that is until the writer is gone: the lines come [`SOON`].
+fn lines_of(reader: PipeReader) -> Receiver<Vec<String>> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let read = BufReader::new(reader).lines().map(Result::unwrap).collect();
+        // Nobody listens any more when the test has failed.
+        let _ = sender.send(read);
+    });
+    lines
 }

@@ -1,10 +1,10 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use super::{SOON, output, start};
+use super::{SOON, lines_of, output, start};
 use crate::logging::queue::{QUEUE_BYTES_MAX, QUEUE_RECORDS_MAX, QUEUE_RECORDS_RESERVE};
 use crate::logging::{Format, Level, Record, Sink};
 
@@ -18,7 +18,7 @@ fn lines_arrive_in_order_and_by_level() {
     sink.log(Record::new(Level::Error, "three"));
     assert!(sink.flush(SOON));
     drop(sink);
-    let lines: Vec<_> = BufReader::new(reader).lines().map(Result::unwrap).collect();
+    let lines = lines_of(reader).recv_timeout(SOON).unwrap();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].ends_with("INFO  web  one"));
     assert!(lines[1].ends_with("[1.0] two"));
@@ -27,16 +27,15 @@ fn lines_arrive_in_order_and_by_level() {
 
 #[test]
 fn the_writer_ends_with_the_last_handle() {
-    let (mut reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
     let sink = start(writer, Format::Json);
     let clone = sink.clone();
     drop(sink);
     clone.log(Record::new(Level::Info, "last words"));
     drop(clone);
-    let mut all = String::new();
     // Ends only when the writer has closed its descriptor.
-    reader.read_to_string(&mut all).unwrap();
-    assert!(all.contains("last words"));
+    let lines = lines_of(reader).recv_timeout(SOON).unwrap();
+    assert!(lines[0].contains("last words"));
 }
 
 /// FAILURES 29: slowness of whoever reads must not reach the loop.
@@ -58,16 +57,11 @@ fn f29_a_stalled_standard_error_never_blocks_and_drops_are_told() {
     sink.log(Record::new(Level::Error, "the upgrade failed"));
     assert_eq!(sink.dropped(), dropped);
 
-    let lines = std::thread::spawn(move || {
-        BufReader::new(reader)
-            .lines()
-            .map(Result::unwrap)
-            .collect::<Vec<_>>()
-    });
+    let lines = lines_of(reader);
     assert!(sink.flush(SOON));
     sink.log(output("1.0", "after"));
     drop(sink);
-    let lines = lines.join().unwrap();
+    let lines = lines.recv_timeout(SOON).unwrap();
     let notice = format!("WARN  web  … {dropped} lines dropped, the log could not keep up");
     let told: Vec<_> = lines
         .iter()
@@ -146,6 +140,7 @@ fn lines_that_could_not_be_written_are_told_when_they_can_be_again() {
     assert_eq!(sink.dropped(), 3);
     std::fs::remove_file(&path).unwrap();
     let listening = UnixDatagram::bind(&path).unwrap();
+    listening.set_read_timeout(Some(SOON)).unwrap();
     sink.log(Record::new(Level::Info, "back"));
     assert!(sink.flush(SOON));
     let mut bytes = [0; 4096];
@@ -165,11 +160,11 @@ fn a_non_blocking_standard_error_loses_nothing() {
     for number in 0..lines {
         sink.log(output("1.0", &format!("{number} {}", "y".repeat(100))));
     }
-    let reading = std::thread::spawn(move || BufReader::new(reader).lines().count());
+    let reading = lines_of(reader);
     assert!(sink.flush(SOON));
     assert_eq!(sink.dropped(), 0);
     drop(sink);
-    assert_eq!(reading.join().unwrap(), lines);
+    assert_eq!(reading.recv_timeout(SOON).unwrap().len(), lines);
 }
 
 #[test]
