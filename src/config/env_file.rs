@@ -221,5 +221,4 @@ impl Parser<'_> {
 }
 
 #[cfg(test)]
-#[path = "env_file_tests.rs"]
 mod tests;

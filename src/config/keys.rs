@@ -3,6 +3,7 @@
 mod later;
 mod listen;
 mod now;
+mod routed;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -44,7 +45,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-const TABLE: [&[Key]; 3] = [now::KEYS, listen::KEYS, later::KEYS];
+const TABLE: [&[Key]; 4] = [now::KEYS, listen::KEYS, later::KEYS, routed::KEYS];
 
 /// Every key, in the order of [`SECTIONS`].
 pub fn keys() -> impl Iterator<Item = &'static Key> {

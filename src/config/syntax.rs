@@ -21,7 +21,7 @@ pub(crate) struct Parsed {
 
 pub(crate) fn parse(source: &Source<'_>) -> Parsed {
     let mut text = source.text.to_owned();
-    let mut faults: Vec<(Range<usize>, Wrong)> = conflict_markers(source);
+    let mut faults = conflict_markers(source);
     faults.extend(single_listen(source));
     for (at, _) in &faults {
         blank(&mut text, at.clone());
@@ -30,36 +30,21 @@ pub(crate) fn parse(source: &Source<'_>) -> Parsed {
     for _ in 0..=RETRIES_MAX {
         let (table, errors) = DeTable::parse_recoverable(&text);
         tree = entries(table.get_ref());
-        let mut errors: Vec<(Range<usize>, String)> = errors
-            .iter()
-            .map(|e| (e.span().unwrap_or_default(), e.message().to_owned()))
+        let mut errors: Vec<_> = errors
+            .into_iter()
+            .map(|error| (error.span().unwrap_or_default(), error.message().to_owned()))
             .collect();
         errors.sort_by_key(|(at, _)| at.start);
-        let stop = errors
-            .iter()
-            .find_map(|(at, message)| unreadable(source, at, message));
-        let open = errors
-            .iter()
-            .find(|(_, m)| m.starts_with("unclosed array,") || m.starts_with("unclosed inline"));
-        let open = open.and_then(|(at, _)| opening(table.get_ref(), at.start));
-        for (at, message) in errors {
-            // What follows an opening bracket that is never closed was read as its content.
-            let swallowed = open.as_ref().is_some_and(|open| open.start < at.start);
-            if !swallowed {
-                faults.push((at.clone(), explain(source, &at, &message)));
-            }
-        }
-        if let Some(open) = open {
-            let bracket = source.text.get(open.start..open.start + 1).unwrap_or("[");
-            let close = if bracket == "{" { "}" } else { "]" };
-            let wrong = Wrong::new(format!("this {bracket} is never closed"))
-                .hint(format!("add {close} after the last element"));
-            faults.push((open.start..open.start + 1, wrong));
-        }
-        match stop {
-            Some(lines) => blank(&mut text, lines),
-            None => break,
-        }
+        let Some(stop) = stop(source, table.get_ref(), &errors) else {
+            faults.extend(errors.into_iter().map(|(at, message)| {
+                let wrong = explain(source, &at, &message);
+                (at, wrong)
+            }));
+            break;
+        };
+        // What the parser says from here on is an echo; what it said before comes again.
+        faults.push((stop.at, stop.wrong));
+        blank(&mut text, stop.blank);
     }
     faults.sort_by_key(|(at, _)| at.start);
     // The first fault of a line is the cause, the others are its echo.
@@ -72,16 +57,71 @@ pub(crate) fn parse(source: &Source<'_>) -> Parsed {
     }
 }
 
-/// What must go so that the parser reads on: a line without a value, or a section without its name.
-fn unreadable(source: &Source<'_>, at: &Range<usize>, message: &str) -> Option<Range<usize>> {
-    let line = source.line_of(at.start);
-    if message.starts_with("key with no value") {
-        return Some(source.line_range(line));
+/// A fault behind which the parser reads nothing, or nonsense.
+struct Stop {
+    at: Range<usize>,
+    wrong: Wrong,
+    /// What must go so that the parser reads on.
+    blank: Range<usize>,
+}
+
+fn stop(
+    source: &Source<'_>,
+    table: &DeTable<'_>,
+    errors: &[(Range<usize>, String)],
+) -> Option<Stop> {
+    errors.iter().find_map(|(at, message)| {
+        let line = source.line_of(at.start);
+        if message.starts_with("key with no value") {
+            let whole = source.line_range(line);
+            let text = &source.text[whole.clone()];
+            let start = whole.start + text.len() - text.trim_start().len();
+            let wrong = explain(source, &(start..whole.end), message);
+            return Some(Stop {
+                at: start..whole.end,
+                wrong,
+                blank: whole,
+            });
+        }
+        if message.starts_with("unclosed table") || message.starts_with("unclosed array table") {
+            let wrong = explain(source, at, message);
+            return Some(Stop {
+                at: at.clone(),
+                wrong,
+                blank: section_range(source, line),
+            });
+        }
+        if message.starts_with("unclosed array,") || message.starts_with("unclosed inline table") {
+            return opening(table, at.start).map(|open| never_closed(source, open));
+        }
+        None
+    })
+}
+
+/// `command = ["a",` and then the rest of the file: the value ends where the next key begins.
+fn never_closed(source: &Source<'_>, open: Range<usize>) -> Stop {
+    let bracket = source.text.get(open.start..open.start + 1).unwrap_or("[");
+    let close = if bracket == "{" { "}" } else { "]" };
+    let wrong = Wrong::new(format!("this {bracket} is never closed"))
+        .hint(format!("add {close} after the last element"));
+    let line = source.line_of(open.start);
+    let next = (line + 1..source.lines()).find(|line| {
+        let text = source.text[source.line_range(*line)].trim_start();
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let after = text.trim_start_matches(word);
+        let is_key = after.len() < text.len() && after.trim_start().starts_with('=');
+        is_key
+            || text
+                .trim_start_matches('[')
+                .starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.starts_with('[')
+    });
+    let last = next.unwrap_or(source.lines()) - 1;
+    Stop {
+        at: open.start..open.start + 1,
+        wrong,
+        blank: source.line_range(line).start..source.line_range(last).end,
     }
-    if !message.starts_with("unclosed table") && !message.starts_with("unclosed array table") {
-        return None;
-    }
-    Some(section_range(source, line))
 }
 
 /// Replaces bytes by spaces, so that every other byte keeps its place.
@@ -165,13 +205,20 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
             .hint("write NAME = \"VALUE\", in quotes");
     }
     let hint = match first {
-        "string values must be quoted" => {
-            let written = if line.contains('=') && !key.is_empty() {
-                format!("write {key} = {}", quote(here))
+        "invalid boolean" if matches!(here.to_lowercase().as_str(), "true" | "false") => {
+            format!("write {}", here.to_lowercase())
+        }
+        "string values must be quoted" if here.is_empty() => {
+            return Wrong::new("this key has no value").hint(format!("write {key} = VALUE"));
+        }
+        "string values must be quoted" | "invalid boolean" => {
+            let name = if line.contains('=') && !key.is_empty() {
+                format!("{key} = ")
             } else {
-                format!("write {}", quote(here))
+                String::new()
             };
-            return Wrong::new("this value needs quotes").hint(written);
+            return Wrong::new("this value needs quotes")
+                .hint(format!("write {name}{}", quote(here)));
         }
         "duplicate key" => {
             return Wrong::new(format!("{here} stands here a second time"))
@@ -186,7 +233,6 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         "missing escaped value" => {
             "write \\\\ for a backslash, or put the string in single quotes".into()
         }
-        "invalid boolean" => format!("write {}", here.to_lowercase()),
         _ if first.starts_with("missing comma") => "separate elements with ','".into(),
         "unexpected key or value" => {
             "write one key on each line, and nothing after its value".into()

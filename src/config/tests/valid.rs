@@ -134,7 +134,7 @@ fn warnings_do_not_refuse() {
     let near =
         warned("[app]\ncommand = [\"a\", \"{wroker}\", \"{x}\"]\n[[listen]]\naddress = \":80\"\n");
     assert!(
-        near.contains("did you mean {worker}?") && !near.contains("{x}"),
+        near.contains("did you mean {worker}?") && !near.contains("has {x}"),
         "{near}"
     );
     let settle = warned(&format!(
