@@ -97,7 +97,7 @@ pub enum Fault {
     #[error("{} names no file in a directory", .0.display())]
     NoFileName(PathBuf),
     /// ENOENT
-    #[error("the directory {} does not exist; create it (under systemd: RuntimeDirectory=)", .0.display())]
+    #[error("there is no directory {}; create it (under systemd: RuntimeDirectory=)", .0.display())]
     NoDirectory(PathBuf),
     /// EACCES, EPERM, EROFS for a path
     #[error("no permission to make a socket in {}: {error}; it must be writable by this user", .directory.display())]
@@ -163,8 +163,11 @@ impl Fault {
     pub(super) fn path(call: &'static str, directory: &Path) -> impl FnOnce(io::Error) -> Fault {
         let directory = directory.to_owned();
         move |error| match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::NOTDIR) => Fault::NoDirectory(directory),
-            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+            Some(Errno::NOENT | Errno::NOTDIR) if !directory.is_dir() => {
+                Fault::NoDirectory(directory)
+            }
+            // ENOENT in a directory that is there: a file system that makes no files (procfs).
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOENT) => {
                 Fault::NotWritable { directory, error }
             }
             _ => Fault::os(call)(error),

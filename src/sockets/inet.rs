@@ -24,7 +24,10 @@ pub(super) fn open(
 ) -> Result<Socket, Fault> {
     match &at.host {
         Host::Any => open_any(entry, at.port, datagram, warnings),
-        Host::Ip(ip) => open_at(entry, SocketAddr::new(*ip, at.port), datagram, warnings),
+        Host::Ip(ip) => {
+            let at = SocketAddr::new(*ip, at.port);
+            open_at(&dual_stack(entry, at), at, datagram, warnings)
+        }
         Host::Name(name) => open_name(entry, name, &resolve(at)?, datagram, warnings),
     }
 }
@@ -73,6 +76,16 @@ pub(super) fn open_beside(
     Ok(socket)
 }
 
+/// The wildcard of IPv6 takes IPv4 too unless the entry says otherwise, whatever
+/// `net.ipv6.bindv6only` is.
+fn dual_stack(entry: &Listen, at: SocketAddr) -> Listen {
+    let mut entry = entry.clone();
+    if at.is_ipv6() && at.ip().is_unspecified() {
+        entry.only_v6 = Some(entry.only_v6.unwrap_or(false));
+    }
+    entry
+}
+
 fn open_any(
     entry: &Listen,
     port: u16,
@@ -80,12 +93,7 @@ fn open_any(
     warnings: &mut Vec<String>,
 ) -> Result<Socket, Fault> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    // Dual-stack unless the entry says otherwise, whatever net.ipv6.bindv6only is.
-    let both = Listen {
-        only_v6: Some(entry.only_v6.unwrap_or(false)),
-        ..entry.clone()
-    };
-    let opened = open_at(&both, v6, datagram, warnings);
+    let opened = open_at(&dual_stack(entry, v6), v6, datagram, warnings);
     match opened {
         Err(Fault::NoIpv6 | Fault::NoSuchAddress) if entry.only_v6 != Some(true) => {
             let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
@@ -198,6 +206,14 @@ mod tests {
         TcpStream::connect((Ipv4Addr::LOCALHOST, local.port())).unwrap();
         if has_ipv6() {
             TcpStream::connect((Ipv6Addr::LOCALHOST, local.port())).unwrap();
+        }
+    }
+
+    #[test]
+    fn f11_the_wildcard_of_ipv6_takes_ipv4_too() {
+        if has_ipv6() {
+            let (local, _socket, _) = try_open(Host::Ip("::".parse().unwrap()), 0).unwrap();
+            TcpStream::connect((Ipv4Addr::LOCALHOST, local.port())).unwrap();
         }
     }
 

@@ -105,7 +105,7 @@ impl Listener {
         self.fd.as_fd()
     }
 
-    /// The inode of the socket, as in `/proc/PID/fd` ("socket:[INODE]").
+    /// The inode of the socket, as in `/proc/PID/fd` (`socket:[INODE]`).
     pub fn inode(&self) -> u64 {
         self.inode
     }

@@ -10,7 +10,7 @@
 //! | `open` | entries and inherited descriptors → listeners |
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
-//! | `inet`, `unix_path`, `options`, `address` | bind(2) and what belongs to it |
+//! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `flags` | what workers and others do to a shared socket |
 //! | [`diag`], [`holder`] | the kernel's socket tables; who holds a port |
 //! | [`pass`] | SCM_RIGHTS |
@@ -26,6 +26,7 @@ pub mod holder;
 mod inet;
 mod inherit;
 mod listener;
+mod occupant;
 mod open;
 mod options;
 pub mod pass;

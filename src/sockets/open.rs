@@ -321,3 +321,7 @@ fn open_abstract(entry: &Listen, name: &[u8], warnings: &mut Vec<String>) -> Res
 #[cfg(test)]
 #[path = "open_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "adopt_tests.rs"]
+mod adopt_tests;

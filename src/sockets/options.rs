@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::{SetSockOpt, setsockopt};
-use nix::{setsockopt_impl, sockopt_impl};
+use nix::{getsockopt_impl, setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::error::Fault;
@@ -17,18 +17,12 @@ use crate::config::Listen;
 // tcp(7); neither socket2 nor rustix has these two.
 sockopt_impl!(
     DeferAccept,
-    SetOnly,
+    Both,
     libc::IPPROTO_TCP,
     libc::TCP_DEFER_ACCEPT,
     usize
 );
-sockopt_impl!(
-    FastOpen,
-    SetOnly,
-    libc::IPPROTO_TCP,
-    libc::TCP_FASTOPEN,
-    usize
-);
+sockopt_impl!(FastOpen, Both, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, usize);
 
 /// A new stream or datagram socket for IPv4 or IPv6 with every option of `entry` that has to be
 /// set before bind(2). Warnings are added to `warnings`.
@@ -198,6 +192,8 @@ fn whole_seconds(time: Duration) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
+
     use super::*;
     use crate::config::{Address, Host, HostPort};
 
@@ -251,6 +247,8 @@ mod tests {
         assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 8192);
         assert_eq!(socket.send_buffer_size().unwrap(), 2 * 16384);
         assert!(socket.freebind_v4().unwrap());
+        assert!(getsockopt(&socket, DeferAccept).unwrap() > 0);
+        assert_eq!(getsockopt(&socket, FastOpen).unwrap(), 16);
         assert_eq!(warnings, Vec::<String>::new());
     }
 

@@ -9,23 +9,20 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, fchmod, renameat_with};
+use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::error::Fault;
-use super::holder::{self, Holder};
+use super::holder;
+use super::occupant::{Occupant, PATH_BYTES_MAX, occupant, refuse_unless_free, sock_addr};
 use super::options;
 use crate::config::Listen;
-
-/// `sun_path` has 108 bytes with its NUL (unix(7)).
-const PATH_BYTES_MAX: usize = 107;
 
 /// A path that this process bound.
 #[derive(Debug)]
@@ -49,15 +46,6 @@ pub(super) enum Standing {
     Dead,
     /// something that is left alone: a sentence about it
     Taken(String),
-}
-
-/// Who is at a path before it is bound.
-#[derive(Debug, PartialEq, Eq)]
-enum Occupant {
-    Nobody,
-    Stale,
-    Live(Vec<Holder>),
-    NotASocket,
 }
 
 /// Binds `path` and listens there. `keep_dir` is where the second link goes if it can.
@@ -218,17 +206,6 @@ fn remove_socket(path: &Path) {
     }
 }
 
-fn refuse_unless_free(path: &Path, occupant: &Occupant) -> Result<(), Fault> {
-    match occupant {
-        Occupant::Nobody | Occupant::Stale => Ok(()),
-        Occupant::NotASocket => Err(Fault::NotASocket(path.to_owned())),
-        Occupant::Live(holders) => Err(Fault::LivePath {
-            path: path.to_owned(),
-            holders: holders.clone(),
-        }),
-    }
-}
-
 /// Makes room for a hidden name of ours.
 fn clear(staged: &Path, directory: &Path) -> Result<(), Fault> {
     let occupant = occupant(staged).map_err(Fault::path("connect", directory))?;
@@ -363,55 +340,6 @@ fn rename(from: &Path, to: &Path, occupant: &Occupant) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
         done => done.map_err(io::Error::from),
     }
-}
-
-fn occupant(path: &Path) -> io::Result<Occupant> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
-        Err(error) => return Err(error),
-        Ok(meta) if !meta.file_type().is_socket() => return Ok(Occupant::NotASocket),
-        Ok(_) => {}
-    }
-    // Not blocking: a live owner whose queue is full would keep us waiting.
-    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    probe.set_nonblocking(true)?;
-    let (address, _directory) = sock_addr(path)?;
-    let Err(error) = probe.connect(&address) else {
-        return Ok(Occupant::Live(owners(path, Some(&probe))));
-    };
-    match Errno::from_io_error(&error) {
-        Some(Errno::CONNREFUSED) => Ok(Occupant::Stale),
-        Some(Errno::NOENT) => Ok(Occupant::Nobody),
-        Some(Errno::AGAIN | Errno::PROTOTYPE | Errno::INPROGRESS) => {
-            Ok(Occupant::Live(owners(path, None)))
-        }
-        _ => Err(error),
-    }
-}
-
-/// Who serves the path: the processes that hold its socket, else the one that called listen(2).
-fn owners(path: &Path, connected: Option<&Socket>) -> Vec<Holder> {
-    let holders = holder::of_path(path);
-    if !holders.is_empty() {
-        return holders;
-    }
-    let peer = connected.and_then(|probe| rustix::net::sockopt::socket_peercred(probe).ok());
-    peer.map(|peer| Holder::process(peer.pid.as_raw_nonzero().get()))
-        .into_iter()
-        .collect()
-}
-
-/// The address of a path; a longer one than fits goes by a descriptor of its directory, which the
-/// caller keeps open until the address was used.
-fn sock_addr(path: &Path) -> io::Result<(SockAddr, Option<OwnedFd>)> {
-    if path.as_os_str().as_bytes().len() <= PATH_BYTES_MAX {
-        return Ok((SockAddr::unix(path)?, None));
-    }
-    let (directory, name) = path.parent().zip(path.file_name()).ok_or(Errno::INVAL)?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(directory, flags, Mode::empty())?;
-    let short = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
-    Ok((SockAddr::unix(short)?, Some(directory)))
 }
 
 fn user(name: &str) -> Result<u32, Fault> {
