@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::process::pollable;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::unix::AsyncFd;
@@ -16,7 +17,7 @@ impl Interrupt {
         signals.add(Signal::SIGINT);
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self(AsyncFd::new(SignalFd::with_flags(&signals, flags)?)?))
+        Ok(Self(pollable(SignalFd::with_flags(&signals, flags)?)?))
     }
 
     /// Waits for the next one.

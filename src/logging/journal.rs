@@ -90,7 +90,7 @@ impl Journal {
         let generation = record.generation.map(|generation| generation.to_string());
         for (name, value) in [
             ("UNIT", self.unit.as_deref()),
-            ("EVENT", record.event),
+            ("EVENT", record.event.as_deref()),
             ("GENERATION", generation.as_deref()),
             ("WORKER", record.worker.as_deref()),
             ("STREAM", record.stream),

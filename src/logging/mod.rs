@@ -54,7 +54,7 @@ pub struct Record {
     /// What happened, as a sentence; may have several lines.
     pub message: String,
     /// The stable name of the event.
-    pub event: Option<&'static str>,
+    pub event: Option<String>,
     /// The generation that it is about.
     pub generation: Option<u32>,
     /// The worker that it is about, `GENERATION.SLOT`.

@@ -88,7 +88,7 @@ pub(super) fn json(stamped: &Stamped, service: &str) -> String {
         time: clock::utc(stamped.at),
         level: level_name(*level),
         name: service,
-        event: *event,
+        event: event.as_deref(),
         generation: *generation,
         worker: worker.as_deref(),
         stream: *stream,

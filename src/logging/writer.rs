@@ -78,7 +78,7 @@ impl Writer {
             Level::Warn,
             format!("… {} {lines} dropped, the log could not keep up", self.lost),
         );
-        record.event = Some("log_dropped");
+        record.event = Some("log_dropped".to_owned());
         let at = SystemTime::now();
         let told = self.write(&Stamped { at, record }).is_ok();
         if told {

@@ -74,6 +74,17 @@ impl Child {
         })
     }
 
+    /// Takes over a descendant that became our child when its parent ended (we are its
+    /// subreaper) and that nobody has reaped.
+    ///
+    /// # Errors
+    /// ECHILD when it is not our child, else what pidfd_open(2) says.
+    pub fn adopt(pid: i32) -> io::Result<Self> {
+        let child = Self::new(pid)?;
+        child.wait(WaitIdOptions::NOWAIT)?;
+        Ok(child)
+    }
+
     /// Its number, which is its group's too.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_pid()

@@ -22,7 +22,8 @@ use super::spec::{Failure, Identity, Limit, Spec};
 use crate::sockets::pass;
 
 /// The argument that makes this binary the launcher.
-pub(super) const ROLE: &str = "__launch";
+/// The first argument that asks for the launcher's role.
+pub const ROLE: &str = "__launch";
 /// What the launcher writes when only the `execve` is left; no CBOR array begins with it.
 pub(super) const ABOUT_TO_EXEC: u8 = 1;
 /// The longest report; longer ones are no report.

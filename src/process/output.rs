@@ -20,6 +20,9 @@ use super::tail::Stream;
 /// What the kernel lets an unprivileged process have unless told otherwise (`/proc/sys/fs/pipe-max-size`).
 const SIZE_WANTED: usize = 1 << 20;
 
+/// How much is read at once, in bytes.
+const AT_ONCE: usize = 64 * 1024;
+
 /// The two FIFOs of one worker, `out` and `err` in a directory of its own.
 #[derive(Debug)]
 pub struct Pipes {
@@ -43,6 +46,11 @@ impl Writers {
     /// What becomes descriptor 2.
     pub fn stderr(&self) -> BorrowedFd<'_> {
         self.stderr.as_fd()
+    }
+
+    /// Both as they are: standard output, standard error.
+    pub fn into_parts(self) -> (OwnedFd, OwnedFd) {
+        (self.stdout, self.stderr)
     }
 }
 
@@ -127,6 +135,24 @@ impl Reader {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 result => return result,
+            }
+        }
+    }
+
+    /// Waits for output; empty when no process has the other end open any more. It holds
+    /// no memory while it waits.
+    ///
+    /// # Errors
+    /// What read(2) says.
+    pub async fn next(&self) -> io::Result<Vec<u8>> {
+        loop {
+            self.pipe.readable().await?;
+            let mut bytes = Vec::with_capacity(AT_ONCE);
+            match self.pipe.try_read_buf(&mut bytes) {
+                Ok(_) => return Ok(bytes),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -64,6 +64,29 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(buffer.get(..length)?)
 }
 
+/// Whether `pid` descends from `ancestor` (or is it); `None` when `pid` is gone.
+///
+/// A look at each parent on the way up. A process whose parents ended was given
+/// to a subreaper and no longer descends from them; its group still tells.
+pub fn is_descendant(pid: i32, ancestor: i32) -> Option<bool> {
+    // Deeper trees than this are loops of numbers that were used again.
+    const DEPTH_MAX: usize = 64;
+    let mut at = stat(pid)?;
+    if at.pgrp == ancestor {
+        return Some(true);
+    }
+    for _ in 0..DEPTH_MAX {
+        if at.pid == ancestor {
+            return Some(true);
+        }
+        match stat(at.ppid) {
+            Some(parent) => at = parent,
+            None => return Some(false),
+        }
+    }
+    Some(false)
+}
+
 /// The numbers of all processes that `/proc` shows.
 pub(super) fn pids() -> Vec<i32> {
     numbers(Path::new("/proc"))

@@ -187,6 +187,16 @@ fn execute(spec: &Spec, said: &Said, program: BorrowedFd<'_>) -> Result<Never, F
     ] {
         env.push(c_string(entry.into_bytes())?);
     }
+    // Whoever has a watchdog learns that it is this very process (sd_watchdog_enabled(3)).
+    if spec
+        .env
+        .iter()
+        .any(|entry| entry.starts_with(b"WATCHDOG_USEC="))
+    {
+        env.push(c_string(
+            format!("WATCHDOG_PID={}", std::process::id()).into_bytes(),
+        )?);
+    }
     said.say(&[ABOUT_TO_EXEC]);
     let chosen = [&spec.searched, &spec.resolved]
         .into_iter()

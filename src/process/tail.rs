@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The longest line; a longer one continues as the next, each piece but the last marked [`Line::cut`].
 pub(super) const LINE_MAX: usize = 8 * 1024;
@@ -69,7 +70,7 @@ pub struct Tail {
     open: [Vec<u8>; 2],
     cost: usize,
     cost_max: usize,
-    next_seq: u64,
+    numbers: Arc<AtomicU64>,
     bytes: u64,
     dropped: u64,
 }
@@ -88,9 +89,18 @@ impl Tail {
             open: [Vec::new(), Vec::new()],
             cost: 0,
             cost_max,
-            next_seq: 1,
+            numbers: Arc::default(),
             bytes: 0,
             dropped: 0,
+        }
+    }
+
+    /// Numbers its lines by this counter, which other tails may share: then the numbers order the
+    /// lines of all of them.
+    pub fn numbered(numbers: Arc<AtomicU64>) -> Self {
+        Self {
+            numbers,
+            ..Self::default()
         }
     }
 
@@ -183,13 +193,12 @@ impl Tail {
             bytes.strip_suffix(b"\r").unwrap_or(bytes)
         };
         let line = Line {
-            seq: self.next_seq,
+            seq: self.numbers.fetch_add(1, Ordering::Relaxed) + 1,
             at_ms,
             stream,
             text: String::from_utf8_lossy(bytes).into(),
             cut,
         };
-        self.next_seq += 1;
         self.cost += LINE_COST + line.text.len();
         self.lines.push_back(line.clone());
         while self.cost > self.cost_max && self.lines.len() > 1 {

@@ -125,6 +125,11 @@ impl Listener {
         self.origin
     }
 
+    /// How many connections may wait; the kernel caps it at `net.core.somaxconn`.
+    pub fn backlog(&self) -> u32 {
+        self.entry.backlog
+    }
+
     /// What a person should know about overlapping generations on this listener (FAILURES 12).
     pub fn overlap_note(&self) -> Option<&'static str> {
         self.datagram.then_some(
