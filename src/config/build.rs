@@ -85,6 +85,11 @@ impl<'t> Build<'t> {
     /// A fault of a key, told in the language of its layer.
     pub(crate) fn fault(&mut self, at: &At, path: &str, wrong: Wrong) {
         self.broken.insert(path.to_owned());
+        // Inside a table, what stands beside a syntax fault is its echo.
+        let narrow = wrong.at.as_ref().filter(|_| matches!(at, At::File(_)));
+        if narrow.is_some_and(|narrow| self.is_broken_line(narrow)) {
+            return;
+        }
         let fault = self.compose(Some(at), path, wrong);
         self.push(fault);
     }
@@ -125,8 +130,11 @@ impl<'t> Build<'t> {
         let Some(source) = &self.source else {
             return false;
         };
-        let is_header =
-            source.text[item.at.start..].starts_with('[') && matches!(item.raw, Raw::Table(_));
+        let is_header = source
+            .text
+            .get(item.at.start..)
+            .is_some_and(|text| text.starts_with('['))
+            && matches!(item.raw, Raw::Table(_));
         !is_header && self.is_broken_line(&item.at)
     }
 

@@ -47,7 +47,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
 
 const TABLE: [&[Key]; 4] = [now::KEYS, listen::KEYS, later::KEYS, routed::KEYS];
 
-/// Every key, in the order of [`SECTIONS`].
+/// Every key, in the order of the reference.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().flat_map(|(section, _)| {
         TABLE

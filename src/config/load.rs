@@ -41,7 +41,7 @@ pub struct Loaded {
 /// Every fault of every layer at once.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let Some(path) = &sources.file else {
-        return Ok(finish(None, &sources.env, &sources.flags)?);
+        return finish(None, &sources.env, &sources.flags);
     };
     let bytes = match read::bytes(path) {
         Ok(bytes) => bytes,

@@ -4,7 +4,7 @@
 //! fault at once, with its place and a way out. It reads files, and nothing else: it knows no
 //! socket, no process, no user database and no clock.
 //!
-//! One table ([`keys`]) drives the file, the variables, the flags, the suggestions, the reference
+//! One table ([`keys()`]) drives the file, the variables, the flags, the suggestions, the reference
 //! and the comparison of two configs. To add a key: a field in [`types`](Config), a line there.
 //!
 //! In a variable, a list (`HANDOVER_APP__COMMAND`) is a TOML array when it begins with `[`, else

@@ -21,8 +21,12 @@ pub(crate) struct Parsed {
 
 pub(crate) fn parse(source: &Source<'_>) -> Parsed {
     let mut text = source.text.to_owned();
-    let mut faults = conflict_markers(source);
-    faults.extend(single_listen(source));
+    let mut faults = Vec::new();
+    // In a file that parses, such lines stand inside a string.
+    if !parses(&text) {
+        faults.extend(conflict_markers(source));
+        faults.extend(single_listen(source));
+    }
     for (at, _) in &faults {
         blank(&mut text, at.clone());
     }
@@ -55,6 +59,16 @@ pub(crate) fn parse(source: &Source<'_>) -> Parsed {
         faults,
         lines,
     }
+}
+
+/// True when there is no syntax fault, and no `[listen]` where `[[listen]]` was meant.
+fn parses(text: &str) -> bool {
+    DeTable::parse(text).is_ok_and(|table| {
+        !table
+            .get_ref()
+            .iter()
+            .any(|(key, value)| key.get_ref() == "listen" && value.get_ref().is_table())
+    })
 }
 
 /// A fault behind which the parser reads nothing, or nonsense.

@@ -198,7 +198,7 @@ impl Field for InheritEnv {
             }
             Raw::Word(_) | Raw::List(_) => {}
             Raw::Text(word) => {
-                return Err(mismatch(item, kind).bare(quote_list(&[word.clone()])));
+                return Err(mismatch(item, kind).bare(quote_list(std::slice::from_ref(word))));
             }
             _ => return Err(mismatch(item, kind)),
         }

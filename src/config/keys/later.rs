@@ -30,7 +30,6 @@ const HOOK: &str =
     "remove it; run the command around `handover upgrade`, whose exit status tells how it went";
 const HEALTH: &str = "remove it; app.watchdog replaces a worker that no longer answers";
 const CANARY: &str = "remove it; upgrade.bake already undoes an upgrade whose workers die early";
-const TLS: &str = "remove it; the application, or a proxy in front, speaks TLS";
 
 pub(super) const KEYS: &[Key] = &[
     later_key!(

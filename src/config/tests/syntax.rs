@@ -56,7 +56,7 @@ const BROKEN: &[(&str, (usize, usize), &str)] = &[
     (
         "[drain\ntimeout = \"1s\"",
         (1, 7),
-        "unclosed table, expected `]` | write [drain]",
+        "unclosed table | write [drain]",
     ),
     (
         "[[listen]\naddress = \":1\"",

@@ -123,6 +123,16 @@ fn ipv6_only_beside_ipv4_is_no_clash() {
 }
 
 #[test]
+fn strings_may_hold_what_looks_like_a_mistake() {
+    let note = "'''\n[listen]\n<<<<<<< a\n=======\n'''";
+    let text = MINIMAL.replace("[[", &format!("env = {{ NOTE = {note} }}\n[["));
+    assert_eq!(
+        loaded(&text).config.app.env["NOTE"],
+        "[listen]\n<<<<<<< a\n=======\n"
+    );
+}
+
+#[test]
 fn warnings_do_not_refuse() {
     let warned = |text: &str| -> String {
         loaded(text)
