@@ -41,12 +41,13 @@ impl Fleet {
     }
 
     pub(super) fn exited(&mut self, id: WorkerId, ending: Ending) {
-        let baking = |state| matches!(state, State::Baking | State::Active);
-        let state = self.generations.get(&id.generation).map(|held| held.state);
-        let cause = match (ending, state) {
-            (Ending::NotStarted, _) => Cause::NotStarted,
-            (Ending::Ended, Some(state)) if baking(state) => Cause::ExitedInBake,
-            (Ending::Ended, _) => Cause::ExitedBeforeReady,
+        let ready = self
+            .slot(id)
+            .is_some_and(|slot| slot.process == Process::Ready);
+        let cause = match ending {
+            Ending::NotStarted => Cause::NotStarted,
+            Ending::Ended if ready => Cause::ExitedInBake,
+            Ending::Ended => Cause::ExitedBeforeReady,
         };
         self.happen(id, Happening::Exited, Some(cause));
     }
@@ -193,7 +194,8 @@ impl Fleet {
     }
 
     fn arm_watchdog(&mut self, id: WorkerId) {
-        if let Some(watchdog) = self.policy.watchdog {
+        let held = self.generations.get(&id.generation);
+        if let Some(watchdog) = held.and_then(|held| held.watchdog) {
             let due = self.now.saturating_add(watchdog);
             self.timers.set(Timer::Watchdog(id), due);
         }
