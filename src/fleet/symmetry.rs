@@ -11,7 +11,7 @@
 //!   met. Operations are never compared, only answered;
 //! * when timers are due: in those worlds they fire in any order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
 use super::rollout::{Queued, Rollout, Waiter};
@@ -53,19 +53,17 @@ impl Fleet {
         (policy, seed, stage, active, next_number).hash(state);
         (stop_signalled, good, effects).hash(state);
         let failures = [rollout.as_ref().and_then(|held| held.failure), *fatal];
-        let mut bits: BTreeMap<WorkerId, u64> = BTreeMap::new();
+        let mut bits: Vec<(WorkerId, u64)> = Vec::with_capacity(16);
         for timer in timers.names() {
             match bit(timer) {
-                Some((id, bit)) if self.slot(id).is_some() => *bits.entry(id).or_default() |= bit,
+                Some((id, bit)) if self.slot(id).is_some() => bits.push((id, bit)),
                 _ => timer.hash(state),
             }
         }
         for (place, failure) in failures.into_iter().enumerate() {
             failure.map(|failure| failure.cause).hash(state);
             match failure.and_then(|Failure { worker, .. }| worker) {
-                Some(id) if self.slot(id).is_some() => {
-                    *bits.entry(id).or_default() |= 32 << place;
-                }
+                Some(id) if self.slot(id).is_some() => bits.push((id, 32 << place)),
                 gone => gone.hash(state),
             }
         }
@@ -149,7 +147,7 @@ fn hash_request(request: &Request, state: &mut impl Hasher) {
 
 fn hash_generation(
     generation: &Generation,
-    bits: &BTreeMap<WorkerId, u64>,
+    bits: &[(WorkerId, u64)],
     about: &impl Fn(WorkerId) -> u64,
     state: &mut impl Hasher,
 ) {
@@ -167,7 +165,8 @@ fn hash_generation(
     let mut contents: Vec<_> = generation
         .workers()
         .map(|(id, slot)| {
-            let bits = bits.get(&id).copied().unwrap_or_default();
+            let bits = bits.iter().filter(|(worker, _)| *worker == id);
+            let bits = bits.fold(0, |all, (_, bit)| all | bit);
             let process = slot.process as u8;
             (
                 process,

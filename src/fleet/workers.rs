@@ -23,7 +23,7 @@ impl Fleet {
                 self.gone(id);
             }
             Step::Bury => {
-                let lost = slot.wanted && slot.process == Process::Killed;
+                let lost = slot.process == Process::Killed;
                 self.leave(id);
                 if lost {
                     self.respawn_later(id);
@@ -154,13 +154,10 @@ impl Fleet {
     }
 
     fn respawn_later(&mut self, id: WorkerId) {
-        let active = self.generations.get(&id.generation).map(|held| held.state);
-        let Some(slot) = self.slot_mut(id) else {
+        // Whoever ends a generation says that none of its slots is wanted.
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
             return;
         };
-        if !slot.wanted || active != Some(State::Active) {
-            return;
-        }
         slot.losses = slot.losses.saturating_add(1).min(CRASH_LOOP * 4);
         let losses = slot.losses;
         let dice = self.seed ^ (u64::from(id.generation) << 40) ^ (u64::from(id.slot) << 20);
@@ -175,10 +172,6 @@ impl Fleet {
     }
 
     fn launch_again(&mut self, id: WorkerId) {
-        let active = self.generations.get(&id.generation).map(|held| held.state);
-        if active != Some(State::Active) {
-            return;
-        }
         let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
             return;
         };

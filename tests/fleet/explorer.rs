@@ -35,21 +35,30 @@ impl Explorer {
         while let Some((world, here)) = stack.pop() {
             self.report.states += 1;
             self.report.finished += usize::from(world.finished);
+            let mut unmoved = world.budget.late_news.then(|| world.clone());
             for action in world.actions() {
                 self.report.transitions += 1;
                 self.report.pairs.add(&world, action);
-                let mut next = world.clone();
-                if let Err(fault) = catch_unwind(AssertUnwindSafe(|| next.act(action))) {
-                    self.tell_the_way(here, action);
-                    resume_unwind(fault);
+                if let (Action::Late(event), Some(unmoved)) = (action, &mut unmoved) {
+                    self.step(here, action, || unmoved.hear_late(event, &world.fleet));
+                    continue;
                 }
-                if !matches!(action, Action::Late(_)) && self.seen.insert(fingerprint(&next)) {
+                let mut next = world.clone();
+                self.step(here, action, || drop(next.act(action)));
+                if self.seen.insert(fingerprint(&next)) {
                     self.ways.push((here, action));
                     stack.push((next, self.ways.len() - 1));
                 }
             }
         }
         self.report
+    }
+
+    fn step(&self, here: usize, action: Action, act: impl FnOnce()) {
+        if let Err(fault) = catch_unwind(AssertUnwindSafe(act)) {
+            self.tell_the_way(here, action);
+            resume_unwind(fault);
+        }
     }
 
     fn tell_the_way(&self, mut here: usize, last: Action) {

@@ -1,7 +1,5 @@
 //! What must hold after every step, by the names that the design gives it.
 
-use std::collections::BTreeSet;
-
 use crate::fleet::rollout::Phase;
 use crate::fleet::{
     Effect, Generation, GenerationNumber, Note, OperationId, Outcome, Process, ReleaseId, Stage,
@@ -149,7 +147,7 @@ impl World {
     }
 
     /// After everything that an action brought about.
-    pub fn check(&mut self, action: Action, serving: &BTreeSet<WorkerId>, effects: &[Effect]) {
+    pub fn check(&mut self, action: Action, serving: &[WorkerId], effects: &[Effect]) {
         self.f1_some_worker_stays_ready(action, serving);
         self.f1_held_only_while_needed();
         self.f3_few_generations_drain(effects);
@@ -168,7 +166,7 @@ impl World {
         }
     }
 
-    fn f1_some_worker_stays_ready(&self, action: Action, before: &BTreeSet<WorkerId>) {
+    fn f1_some_worker_stays_ready(&self, action: Action, before: &[WorkerId]) {
         if self.is_ending() {
             return;
         }
@@ -287,7 +285,7 @@ impl World {
     /// Each state that somebody must leave has the timer that ends it, and no
     /// timer stays behind: nothing waits for ever, nothing fires for the dead.
     fn timers_are_those_that_are_needed(&self) {
-        let mut needed = BTreeSet::new();
+        let mut needed = Vec::with_capacity(16);
         for generation in self.fleet.generations() {
             for (id, slot) in generation.workers() {
                 let again = slot.wanted && generation.state == State::Active;
@@ -298,20 +296,22 @@ impl World {
                     Process::Ready if generation.watchdog.is_some() => Timer::Watchdog(id),
                     Process::Absent | Process::Ready | Process::Killed => continue,
                 };
-                needed.insert(timer);
+                needed.push(timer);
             }
         }
         match self.fleet.rollout() {
-            (Phase::Baking, Some(number)) => needed.extend([Timer::Bake(number)]),
-            (Phase::Undoing, Some(number)) => needed.extend([Timer::Undo(number)]),
+            (Phase::Baking, Some(number)) => needed.push(Timer::Bake(number)),
+            (Phase::Undoing, Some(number)) => needed.push(Timer::Undo(number)),
             _ => {}
         }
         if self.fleet.stage() == Stage::Stopping {
-            needed.insert(Timer::Abandon);
+            needed.push(Timer::Abandon);
         }
         let ready = |id| self.living.get(&id).is_some_and(Living::serves);
         let optional = |timer: &Timer| matches!(timer, Timer::Settled(id) if ready(*id));
-        let set: BTreeSet<Timer> = self
+        needed.sort_unstable();
+        // They come sorted.
+        let set: Vec<Timer> = self
             .fleet
             .timers()
             .filter(|timer| !optional(timer))

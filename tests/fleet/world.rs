@@ -243,19 +243,19 @@ impl World {
         }
     }
 
+    /// Takes news that must change nothing; `before` is the fleet as it was.
+    pub fn hear_late(&mut self, event: Event, before: &Fleet) {
+        let effects = self.fleet.handle(self.clock.unwrap_or_default(), event);
+        assert!(
+            effects.is_empty(),
+            "late news {event:?} has effects {effects:?}"
+        );
+        assert_eq!(*before, self.fleet, "late news {event:?} changed something");
+    }
+
     /// Lets it happen, checks all that must hold, and tells what followed.
     pub fn act(&mut self, action: Action) -> Vec<Effect> {
         let now = self.clock.unwrap_or_default();
-        if let Action::Late(event) = action {
-            let before = self.fleet.clone();
-            let effects = self.fleet.handle(now, event);
-            assert!(
-                effects.is_empty(),
-                "late news {event:?} has effects {effects:?}"
-            );
-            assert_eq!(before, self.fleet, "late news {event:?} changed something");
-            return effects;
-        }
         let serving = self.serving();
         let Some(event) = self.enact(action) else {
             return Vec::new();
@@ -369,7 +369,7 @@ impl World {
         OperationId((0..).find(|number| !taken(number)).unwrap_or(u64::MAX))
     }
 
-    pub fn serving(&self) -> BTreeSet<WorkerId> {
+    pub fn serving(&self) -> Vec<WorkerId> {
         let ids = self.living.iter().filter(|(_, living)| living.serves());
         ids.map(|(id, _)| *id).collect()
     }
