@@ -2,6 +2,7 @@
 //! all together when the service stops.
 
 use super::rollout::Turn;
+use super::timers::Timers;
 use super::worker::{self, Happening, Step};
 use super::{
     Effect, Failure, Fleet, GenerationNumber, Moment, Note, OperationId, Outcome, Process, Stage,
@@ -62,22 +63,37 @@ impl Fleet {
         self.drain_slots(number, deadline, |_| true);
     }
 
+    /// The active generation does, or another failed one that was held for the
+    /// same reason: one is enough.
     fn somebody_else_serves(&self, number: GenerationNumber) -> bool {
-        self.active()
-            .is_some_and(|active| active.number != number && active.ready() > 0)
+        self.generations.values().any(|other| {
+            let stays = matches!(other.state, State::Active | State::Failed);
+            other.number != number && stays && other.ready() > 0
+        })
     }
 
     /// The first generation never became ready: there is nothing to go back to.
-    pub(super) fn first_failed(&mut self, failure: Failure) {
+    /// Those of its workers that were ready took requests: they drain.
+    pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
         self.fatal = Some(failure);
-        self.end_all(self.policy.kill_after);
+        let soon = self.now.saturating_add(self.policy.kill_after);
+        self.drain_slots(number, soon, |process| process != Process::Ready);
+        let served = self
+            .generations
+            .get(&number)
+            .is_some_and(|held| held.ready() > 0);
+        self.end_all(if served {
+            self.policy.drain_timeout
+        } else {
+            self.policy.kill_after
+        });
     }
 
-    /// Somebody asked for the end: the first time everything drains, the
-    /// second time it is killed.
+    /// Somebody asked for the end: everything drains. Only a second signal (it
+    /// has no operation) or `now` kills; a call that is repeated waits as well.
     pub(super) fn stop(&mut self, operation: Option<OperationId>, now: bool) {
         self.stop_waiters.extend(operation);
-        let again = std::mem::replace(&mut self.stop_asked, true);
+        let again = operation.is_none() && std::mem::replace(&mut self.stop_signalled, true);
         if self.stage != Stage::Stopping {
             self.end_all(self.policy.drain_timeout);
         }
@@ -100,8 +116,7 @@ impl Fleet {
             self.drain_slots(number, deadline, |_| true);
             self.end_when_empty(number);
         }
-        let abandon = deadline.saturating_add(self.policy.kill_after);
-        self.timers.set(Timer::Abandon, abandon);
+        self.abandon_at(deadline.saturating_add(self.policy.kill_after));
     }
 
     fn kill_all(&mut self) {
@@ -113,8 +128,13 @@ impl Fleet {
         for id in living {
             self.happen(id, Happening::End, None);
         }
-        let abandon = self.now.saturating_add(self.policy.kill_after);
-        self.timers.set(Timer::Abandon, abandon);
+        self.abandon_at(self.now.saturating_add(self.policy.kill_after));
+    }
+
+    /// However often a stop is repeated, this only ever comes nearer.
+    fn abandon_at(&mut self, moment: Moment) {
+        let sooner = self.timers.due(Timer::Abandon).unwrap_or(moment);
+        self.timers.set(Timer::Abandon, sooner.min(moment));
     }
 
     /// Killed processes that do not end cannot be waited for any longer.
@@ -232,7 +252,8 @@ impl Fleet {
             return;
         }
         self.stage = Stage::Finished;
-        self.timers.stop(Timer::Abandon);
+        // A timer that stayed would be due for ever: nothing is heard any more.
+        self.timers = Timers::default();
         for operation in std::mem::take(&mut self.stop_waiters) {
             self.answer(operation, Outcome::Stopped);
         }

@@ -1,5 +1,8 @@
 //! A generation: a numbered set of slots that run one release.
 
+use std::time::Duration;
+
+use super::policy::Policy;
 use super::types::{GenerationNumber, Moment, ReleaseId, WorkerId};
 use super::worker::Process;
 
@@ -45,6 +48,9 @@ pub struct Generation {
     /// The earlier generation whose release a rollback brought back, else
     /// its own number: where the next rollback starts to look.
     pub stands_for: GenerationNumber,
+    /// How often its workers were told to send `WATCHDOG=1` when they were
+    /// started; a later change of the policy does not reach them.
+    pub watchdog: Option<Duration>,
     /// Until when it may drain.
     pub drain_deadline: Option<Moment>,
 }
@@ -54,7 +60,7 @@ impl Generation {
         number: GenerationNumber,
         release: ReleaseId,
         stands_for: GenerationNumber,
-        workers: u32,
+        policy: &Policy,
     ) -> Self {
         let slot = Slot {
             life: 0,
@@ -66,8 +72,9 @@ impl Generation {
             number,
             release,
             state: State::Starting,
-            slots: vec![slot; workers.max(1) as usize],
+            slots: vec![slot; policy.workers.max(1) as usize],
             stands_for,
+            watchdog: policy.watchdog,
             drain_deadline: None,
         }
     }

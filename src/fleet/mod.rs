@@ -15,6 +15,8 @@ mod drain;
 mod generation;
 mod policy;
 pub mod rollout;
+#[cfg(test)]
+mod symmetry;
 mod timers;
 mod types;
 mod upgrade;
@@ -55,6 +57,8 @@ pub struct Good {
     pub number: GenerationNumber,
     /// What it ran.
     pub release: ReleaseId,
+    /// See [`Generation::stands_for`].
+    pub stands_for: GenerationNumber,
 }
 
 /// The state machine. `seed` drives the jitter of respawns, nothing else.
@@ -71,7 +75,7 @@ pub struct Fleet {
     /// Who waits until the generations below this number have ended.
     drain_waiters: Vec<(OperationId, GenerationNumber)>,
     stop_waiters: Vec<OperationId>,
-    stop_asked: bool,
+    stop_signalled: bool,
     /// Why the first generation never became ready.
     fatal: Option<Failure>,
     good: Vec<Good>,
@@ -94,7 +98,7 @@ impl Fleet {
             queued: None,
             drain_waiters: Vec::new(),
             stop_waiters: Vec::new(),
-            stop_asked: false,
+            stop_signalled: false,
             fatal: None,
             good: Vec::new(),
             timers: Timers::default(),
@@ -113,13 +117,15 @@ impl Fleet {
             self.finish_when_empty();
         } else if let Event::Request(Request { operation, .. })
         | Event::Promote(operation)
-        | Event::Abort(operation)
-        | Event::Stop {
+        | Event::Abort(operation) = event
+        {
+            self.answer(operation, Outcome::Stopping);
+        } else if let Event::Stop {
             operation: Some(operation),
             ..
         } = event
         {
-            self.answer(operation, Outcome::Stopping);
+            self.answer(operation, Outcome::Stopped);
         }
         std::mem::take(&mut self.effects)
     }

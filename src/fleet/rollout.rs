@@ -57,6 +57,8 @@ pub enum Move {
     Activate,
     /// Undo it.
     Undo,
+    /// It is being undone: do not try again, and answer when it is gone.
+    Desist,
     /// It is undone: answer, or try again.
     Conclude,
     /// It is not undone: say so.
@@ -112,7 +114,7 @@ pub fn turn(phase: Phase, turn: Turn) -> Move {
 
         (P::Idle, T::Abort) => Move::RefuseIdle,
         (P::Starting | P::Baking, T::Abort) => Move::Undo,
-        (P::Undoing, T::Abort) => Move::RefuseUndoing,
+        (P::Undoing, T::Abort) => Move::Desist,
 
         (P::Undoing, T::Undone) => Move::Conclude,
         (P::Idle | P::Starting | P::Baking, T::Undone) => Move::Nothing,

@@ -81,9 +81,10 @@ pub enum Event {
     Promote(OperationId),
     /// End a start or a bake early, back.
     Abort(OperationId),
-    /// Drain and end everything; a second one ends it at once.
+    /// Drain and end everything.
     Stop {
-        /// Who waits, if anyone (a signal has nobody).
+        /// Who waits, if anyone. A signal has nobody, and a second signal ends
+        /// everything at once.
         operation: Option<OperationId>,
         /// Do not drain.
         now: bool,
@@ -131,7 +132,8 @@ pub enum Cause {
     ExitedBeforeReady,
     /// A worker was not ready in time.
     ReadyTimeout,
-    /// A worker ended during the bake.
+    /// A worker that had been ready ended during the bake, or while it waited
+    /// for the other workers of its generation.
     ExitedInBake,
     /// A worker stopped sending `WATCHDOG=1`.
     WatchdogMissed,
@@ -198,7 +200,7 @@ pub enum Refusal {
     NothingUnderWay,
     /// The new generation is not ready yet, so it cannot be promoted.
     NotReadyYet,
-    /// The failed generation is already being undone.
+    /// The generation failed and is being undone, so it cannot be promoted.
     BeingUndone,
     /// The first generation has nothing to go back to.
     NothingBefore,

@@ -3,7 +3,7 @@
 use super::rollout::{self, Move, Phase, Queued, Rollout, Turn, Waiter};
 use super::{
     Cause, Failure, Fault, Fleet, Generation, GenerationNumber, Good, HISTORY, Kind, Note,
-    OperationId, Outcome, Refusal, Request, Stage, State, Timer,
+    OperationId, Outcome, Policy, Refusal, Request, Stage, State, Timer,
 };
 
 impl Fleet {
@@ -64,10 +64,10 @@ impl Fleet {
         let number = self.next_number;
         self.next_number += 1;
         let stands_for = match request.kind {
-            Kind::Rollback { to } => to,
+            Kind::Rollback { to } => self.stands_for(to),
             Kind::Upgrade | Kind::Reload => number,
         };
-        let generation = Generation::new(number, request.release, stands_for, self.policy.workers);
+        let generation = Generation::new(number, request.release, stands_for, &self.policy);
         let workers = generation.worker_ids();
         self.generations.insert(number, generation);
         self.rollout = Some(Rollout {
@@ -83,6 +83,14 @@ impl Fleet {
         for worker in workers {
             self.launch(worker);
         }
+    }
+
+    /// Where the way back goes on from this generation: a generation that was a
+    /// rollback itself leads on from what it brought back, so that what was
+    /// rolled back once is not come across again.
+    fn stands_for(&self, number: GenerationNumber) -> GenerationNumber {
+        let good = self.good.iter().find(|good| good.number == number);
+        good.map_or(number, |good| good.stands_for)
     }
 
     fn phase(&self) -> Phase {
@@ -112,6 +120,7 @@ impl Fleet {
             | Move::Begin
             | Move::Join
             | Move::Queue
+            | Move::Desist
             | Move::RefuseIdle
             | Move::RefuseUnready
             | Move::RefuseUndoing => {}
@@ -167,19 +176,28 @@ impl Fleet {
                 self.answer(operation, Outcome::Refused(Refusal::NothingBefore));
             }
             (Move::Undo, Some(_)) => {
-                if let Some(rollout) = &mut self.rollout {
-                    rollout.aborters.push(operation);
-                    rollout.retries = 0;
+                if let Some(number) = self.desist(operation) {
                     let failure = Failure {
                         worker: None,
                         cause: Cause::Aborted,
                     };
-                    let number = rollout.target;
                     self.undo(number, Some(failure));
                 }
             }
+            (Move::Desist, _) => {
+                self.desist(operation);
+            }
             (other, _) => self.refuse(operation, other),
         }
+    }
+
+    /// The running rollout is not tried again; `operation` is answered when it
+    /// is gone.
+    fn desist(&mut self, operation: OperationId) -> Option<GenerationNumber> {
+        let rollout = self.rollout.as_mut()?;
+        rollout.aborters.push(operation);
+        rollout.retries = 0;
+        Some(rollout.target)
     }
 
     fn refuse(&mut self, operation: OperationId, decision: Move) {
@@ -212,11 +230,7 @@ impl Fleet {
         self.set_state(number, State::Active);
         let old = self.active.replace(number);
         self.stage = Stage::Serving;
-        let release = rollout.request.release;
-        self.good.push(Good { number, release });
-        if self.good.len() > HISTORY {
-            self.good.remove(0);
-        }
+        self.remember(number);
         self.tell(Note::Active(number));
         if let Some(old) = old {
             self.retire(old);
@@ -231,6 +245,24 @@ impl Fleet {
         self.next();
     }
 
+    /// Keeps the generation as one to roll back to. Of too many, a neighbour of
+    /// the same release is forgotten before a release that is left nowhere else.
+    fn remember(&mut self, number: GenerationNumber) {
+        let Some(held) = self.generations.get(&number) else {
+            return;
+        };
+        self.good.push(Good {
+            number,
+            release: held.release,
+            stands_for: held.stands_for,
+        });
+        if self.good.len() > HISTORY {
+            let twins = |pair: &[Good]| pair[0].release == pair[1].release;
+            let spare = self.good.windows(2).position(twins).unwrap_or(0);
+            self.good.remove(spare);
+        }
+    }
+
     fn undo(&mut self, number: GenerationNumber, failure: Option<Failure>) {
         self.timers.stop(Timer::Bake(number));
         self.set_phase(Phase::Undoing);
@@ -243,10 +275,15 @@ impl Fleet {
         }
         self.tell(Note::Failed(number, failure));
         if self.active.is_none() {
-            return self.first_failed(failure);
+            return self.first_failed(number, failure);
         }
-        let patience = self.policy.drain_timeout + self.policy.kill_after;
-        let due = self.now.saturating_add(patience + self.policy.kill_after);
+        let Policy {
+            drain_timeout,
+            kill_after,
+            ..
+        } = self.policy;
+        let patience = drain_timeout.saturating_add(kill_after.saturating_mul(2));
+        let due = self.now.saturating_add(patience);
         self.timers.set(Timer::Undo(number), due);
         self.retire_failed(number);
     }

@@ -23,7 +23,7 @@ impl Fleet {
                 self.gone(id);
             }
             Step::Bury => {
-                let lost = slot.wanted && slot.process == Process::Killed;
+                let lost = slot.process == Process::Killed;
                 self.leave(id);
                 if lost {
                     self.respawn_later(id);
@@ -41,12 +41,13 @@ impl Fleet {
     }
 
     pub(super) fn exited(&mut self, id: WorkerId, ending: Ending) {
-        let baking = |state| matches!(state, State::Baking | State::Active);
-        let state = self.generations.get(&id.generation).map(|held| held.state);
-        let cause = match (ending, state) {
-            (Ending::NotStarted, _) => Cause::NotStarted,
-            (Ending::Ended, Some(state)) if baking(state) => Cause::ExitedInBake,
-            (Ending::Ended, _) => Cause::ExitedBeforeReady,
+        let ready = self
+            .slot(id)
+            .is_some_and(|slot| slot.process == Process::Ready);
+        let cause = match ending {
+            Ending::NotStarted => Cause::NotStarted,
+            Ending::Ended if ready => Cause::ExitedInBake,
+            Ending::Ended => Cause::ExitedBeforeReady,
         };
         self.happen(id, Happening::Exited, Some(cause));
     }
@@ -153,13 +154,10 @@ impl Fleet {
     }
 
     fn respawn_later(&mut self, id: WorkerId) {
-        let active = self.generations.get(&id.generation).map(|held| held.state);
-        let Some(slot) = self.slot_mut(id) else {
+        // Whoever ends a generation says that none of its slots is wanted.
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
             return;
         };
-        if !slot.wanted || active != Some(State::Active) {
-            return;
-        }
         slot.losses = slot.losses.saturating_add(1).min(CRASH_LOOP * 4);
         let losses = slot.losses;
         let dice = self.seed ^ (u64::from(id.generation) << 40) ^ (u64::from(id.slot) << 20);
@@ -174,10 +172,6 @@ impl Fleet {
     }
 
     fn launch_again(&mut self, id: WorkerId) {
-        let active = self.generations.get(&id.generation).map(|held| held.state);
-        if active != Some(State::Active) {
-            return;
-        }
         let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
             return;
         };
@@ -193,7 +187,8 @@ impl Fleet {
     }
 
     fn arm_watchdog(&mut self, id: WorkerId) {
-        if let Some(watchdog) = self.policy.watchdog {
+        let held = self.generations.get(&id.generation);
+        if let Some(watchdog) = held.and_then(|held| held.watchdog) {
             let due = self.now.saturating_add(watchdog);
             self.timers.set(Timer::Watchdog(id), due);
         }

@@ -1,14 +1,14 @@
-//! A world small enough to try every order of events in it: processes that
-//! may become ready, fall ill or end at any moment, timers that may fire in
-//! any order, people who may call at any moment.
+//! A world in which anything may happen that may in a real one: processes that
+//! become ready, fall ill or end at any moment, people who call at any moment.
+//! What must hold after every step is in `invariants.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use crate::fleet::rollout::{Phase, Turn};
-use crate::fleet::worker::Happening;
+use crate::fleet::rollout::Phase;
 use crate::fleet::{
-    Effect, Ending, Event, Fault, Fleet, GenerationNumber, Kind, Note, OperationId, Outcome,
-    Policy, Process, ReleaseId, Request, Stage, State, Timer, WorkerId,
+    Effect, Ending, Event, Fault, Fleet, GenerationNumber, Kind, Moment, OperationId, Policy,
+    Process, ReleaseId, Request, Timer, WorkerId,
 };
 
 /// How much may happen.
@@ -23,66 +23,106 @@ pub struct Budget {
 }
 
 /// A process as the world knows it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Living {
     pub ready: bool,
-    pub told: bool,
-    pub killed: bool,
+    /// When it was told to end.
+    pub told: Option<Moment>,
+    /// When it was killed.
+    pub killed: Option<Moment>,
+}
+
+impl Living {
+    pub fn serves(&self) -> bool {
+        self.ready && self.told.is_none() && self.killed.is_none()
+    }
+}
+
+/// What was announced of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Plan {
+    pub release: ReleaseId,
+    pub workers: u32,
+    /// Its bake is over, or was ended by `promote`.
+    pub baked: bool,
+}
+
+/// How people say that it shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    Call,
+    Now,
+    Signal,
 }
 
 /// One thing that can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// Kind, release, fixed, drained.
     Request(Kind, ReleaseId, bool, bool),
     Abort,
     Promote,
-    Stop(bool),
+    Stop(Stop),
     Ready(WorkerId),
     Fault(WorkerId),
     Exit(WorkerId, Ending),
     Against(GenerationNumber),
     Due(Timer),
+    Extend(WorkerId, Duration),
+    Ping(WorkerId),
+    /// The numbers change.
+    Policy(Policy),
     /// News that comes too late, or twice; nothing may follow.
     Late(Event),
 }
 
-/// What the tables were asked, seen from outside.
-pub type Pairs = (BTreeSet<(String, String)>, BTreeSet<(String, String)>);
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct World {
     pub fleet: Fleet,
     pub living: BTreeMap<WorkerId, Living>,
     pub budget: Budget,
-    /// Calls that wait for their answer. Numbers are used again, so that
-    /// worlds that differ only in how many calls there were are one.
-    waiting: BTreeSet<OperationId>,
-    active: Option<GenerationNumber>,
-    releases: BTreeMap<GenerationNumber, ReleaseId>,
-    /// Generations whose bake is over, or was ended by `promote`.
-    baked: BTreeSet<GenerationNumber>,
-    stops: u32,
-    fatal: bool,
+    /// What time it is, where time passes.
+    pub clock: Option<Moment>,
+    /// Calls that wait for their answer. Numbers are used again.
+    pub waiting: BTreeSet<OperationId>,
+    /// Those of them that also wait for the end of the generations before.
+    pub patient: BTreeSet<OperationId>,
+    pub active: Option<GenerationNumber>,
+    pub plans: BTreeMap<GenerationNumber, Plan>,
+    /// The shortest `drain_timeout` and `kill_after` that ever held.
+    pub patience: (Duration, Duration),
+    pub stopping: bool,
+    pub signals: u32,
+    pub fatal: bool,
     pub finished: bool,
 }
 
 impl World {
+    /// A world without a clock, in which the first generation is starting.
     pub fn new(policy: Policy, budget: Budget) -> Self {
-        let mut world = Self {
-            fleet: Fleet::new(policy, 1),
-            living: BTreeMap::new(),
-            budget,
-            waiting: BTreeSet::new(),
-            active: None,
-            releases: BTreeMap::new(),
-            baked: BTreeSet::new(),
-            stops: 0,
-            fatal: false,
-            finished: false,
-        };
+        let mut world = Self::empty(policy, budget);
         world.act(Action::Request(Kind::Upgrade, ReleaseId(1), true, false));
         world.budget = budget;
         world
+    }
+
+    /// A world in which nothing happened yet.
+    pub fn empty(policy: Policy, budget: Budget) -> Self {
+        Self {
+            fleet: Fleet::new(policy, 1),
+            living: BTreeMap::new(),
+            budget,
+            clock: None,
+            waiting: BTreeSet::new(),
+            patient: BTreeSet::new(),
+            active: None,
+            plans: BTreeMap::new(),
+            patience: (policy.drain_timeout, policy.kill_after),
+            stopping: false,
+            signals: 0,
+            fatal: false,
+            finished: false,
+        }
     }
 
     /// Everything that can happen next.
@@ -101,13 +141,16 @@ impl World {
             actions.push(Action::Promote);
         }
         if self.budget.stops > 0 {
-            actions.extend([Action::Stop(false), Action::Stop(true)]);
+            actions.extend([Stop::Call, Stop::Now, Stop::Signal].map(Action::Stop));
         }
         for (id, living) in &self.living {
             self.fates(*id, living, &mut actions);
         }
+        if let (1.., Phase::Starting | Phase::Baking, Some(target)) = self.failures_left() {
+            actions.push(Action::Against(target));
+        }
         for timer in self.fleet.timers() {
-            if !Self::is_failure(timer) || self.budget.failures > 0 {
+            if !is_failure(timer) || self.budget.failures > 0 {
                 actions.push(Action::Due(timer));
             }
         }
@@ -115,6 +158,11 @@ impl World {
             self.late(&mut actions);
         }
         actions
+    }
+
+    fn failures_left(&self) -> (u32, Phase, Option<GenerationNumber>) {
+        let (phase, target) = self.fleet.rollout();
+        (self.budget.failures, phase, target)
     }
 
     fn calls(&self, actions: &mut Vec<Action>) {
@@ -132,10 +180,11 @@ impl World {
     }
 
     fn fates(&self, id: WorkerId, living: &Living, actions: &mut Vec<Action>) {
-        if !living.ready && !living.told && !living.killed {
+        let ending = living.told.is_some() || living.killed.is_some();
+        if !living.ready && !ending {
             actions.push(Action::Ready(id));
         }
-        if living.told || living.killed {
+        if ending {
             actions.push(Action::Exit(id, Ending::Ended));
         } else if self.budget.failures > 0 {
             actions.push(Action::Exit(id, Ending::Ended));
@@ -143,15 +192,7 @@ impl World {
             if !living.ready {
                 actions.push(Action::Exit(id, Ending::NotStarted));
             }
-            if let (Phase::Starting | Phase::Baking, Some(target)) = self.fleet.rollout() {
-                actions.push(Action::Against(target));
-            }
         }
-    }
-
-    /// Timers whose firing means that something went wrong.
-    fn is_failure(timer: Timer) -> bool {
-        matches!(timer, Timer::Ready(_) | Timer::Watchdog(_) | Timer::Abandon)
     }
 
     /// What a slow messenger may still bring.
@@ -164,10 +205,12 @@ impl World {
                 if process != Process::Starting {
                     news(Event::Ready(id));
                     news(Event::Due(Timer::Ready(id)));
+                    news(Event::Extend(id, Duration::from_secs(900)));
                 }
                 if process != Process::Ready {
                     news(Event::Due(Timer::Watchdog(id)));
                     news(Event::Due(Timer::Settled(id)));
+                    news(Event::Ping(id));
                 }
                 if process != Process::Draining {
                     news(Event::Due(Timer::Kill(id)));
@@ -200,41 +243,50 @@ impl World {
         }
     }
 
-    /// Lets it happen, and checks all that must hold.
-    pub fn act(&mut self, action: Action) {
-        if let Action::Late(event) = action {
-            let before = self.fleet.clone();
-            let effects = self.fleet.handle(before_time(), event);
-            assert!(
-                effects.is_empty(),
-                "late news {event:?} has effects {effects:?}"
-            );
-            assert_eq!(before, self.fleet, "late news {event:?} changed something");
-            return;
-        }
+    /// Takes news that must change nothing; `before` is the fleet as it was.
+    pub fn hear_late(&mut self, event: Event, before: &Fleet) {
+        let effects = self.fleet.handle(self.clock.unwrap_or_default(), event);
+        assert!(
+            effects.is_empty(),
+            "late news {event:?} has effects {effects:?}"
+        );
+        assert_eq!(*before, self.fleet, "late news {event:?} changed something");
+    }
+
+    /// Lets it happen, checks all that must hold, and tells what followed.
+    pub fn act(&mut self, action: Action) -> Vec<Effect> {
+        let now = self.clock.unwrap_or_default();
         let serving = self.serving();
-        let event = self.enact(action);
-        let effects = self.fleet.handle(before_time(), event);
-        for effect in effects {
-            self.effect(action, effect);
+        let Some(event) = self.enact(action) else {
+            return Vec::new();
+        };
+        let effects = self.fleet.handle(now, event);
+        for effect in &effects {
+            self.effect(action, *effect);
         }
-        self.f1_some_worker_stays_ready(action, &serving);
-        self.f5_every_call_gets_its_answer();
-        self.views_agree();
+        self.check(action, &serving, &effects);
+        effects
     }
 
     /// What the action itself does to the world, before anybody reacts.
-    fn enact(&mut self, action: Action) -> Event {
+    fn enact(&mut self, action: Action) -> Option<Event> {
         let operation = self.unused();
-        if matches!(
+        let asks = matches!(
             action,
-            Action::Request(..) | Action::Abort | Action::Promote | Action::Stop(_)
-        ) {
+            Action::Request(..)
+                | Action::Abort
+                | Action::Promote
+                | Action::Stop(Stop::Call | Stop::Now)
+        );
+        if asks {
             self.waiting.insert(operation);
         }
-        match action {
+        self.spend(action);
+        Some(match action {
             Action::Request(kind, release, fixed, drained) => {
-                self.budget.requests = self.budget.requests.saturating_sub(1);
+                if drained {
+                    self.patient.insert(operation);
+                }
                 Event::Request(Request {
                     operation,
                     release,
@@ -243,346 +295,94 @@ impl World {
                     drained,
                 })
             }
-            Action::Abort => {
-                self.budget.aborts -= 1;
-                Event::Abort(operation)
-            }
+            Action::Abort => Event::Abort(operation),
             Action::Promote => {
-                self.budget.promotes -= 1;
                 if let (Phase::Baking, Some(target)) = self.fleet.rollout() {
-                    self.baked.insert(target);
+                    self.has_baked(target);
                 }
                 Event::Promote(operation)
             }
-            Action::Stop(now) => {
-                self.budget.stops -= 1;
-                self.stops += if now { 2 } else { 1 };
+            Action::Stop(how) => {
+                self.stopping = true;
+                self.signals += u32::from(how == Stop::Signal);
                 Event::Stop {
-                    operation: Some(operation),
-                    now,
+                    operation: (how != Stop::Signal).then_some(operation),
+                    now: how == Stop::Now,
                 }
             }
             Action::Ready(id) => {
                 self.living.get_mut(&id).expect("it lives").ready = true;
                 Event::Ready(id)
             }
-            Action::Fault(id) => {
-                self.budget.failures -= 1;
-                Event::Fault(id, Fault::Unfit)
-            }
+            Action::Fault(id) => Event::Fault(id, Fault::Unfit),
             Action::Exit(id, ending) => {
-                let gone = self.living.remove(&id).expect("it lives");
-                if !gone.told && !gone.killed {
-                    self.budget.failures -= 1;
-                }
+                self.living.remove(&id).expect("it lives");
                 Event::Exited(id, ending)
             }
-            Action::Against(number) => {
-                self.budget.failures -= 1;
-                Event::Against(number, Fault::QueueNotTaken)
-            }
+            Action::Against(number) => Event::Against(number, Fault::QueueNotTaken),
             Action::Due(timer) => {
-                if Self::is_failure(timer) {
-                    self.budget.failures -= 1;
-                }
                 if let Timer::Bake(number) = timer {
-                    self.baked.insert(number);
+                    self.has_baked(number);
                 }
                 Event::Due(timer)
             }
+            Action::Extend(id, by) => Event::Extend(id, by),
+            Action::Ping(id) => Event::Ping(id),
+            Action::Policy(policy) => {
+                self.patience.0 = self.patience.0.min(policy.drain_timeout);
+                self.patience.1 = self.patience.1.min(policy.kill_after);
+                self.fleet.set_policy(policy);
+                return None;
+            }
             Action::Late(event) => event,
+        })
+    }
+
+    /// Takes from the budget what this costs.
+    fn spend(&mut self, action: Action) {
+        let well = |id| {
+            let living: Option<&Living> = self.living.get(&id);
+            living.is_some_and(|living| living.told.is_none() && living.killed.is_none())
+        };
+        let budget = match action {
+            Action::Request(..) => &mut self.budget.requests,
+            Action::Abort => &mut self.budget.aborts,
+            Action::Promote => &mut self.budget.promotes,
+            Action::Stop(_) => &mut self.budget.stops,
+            Action::Fault(_) | Action::Against(_) => &mut self.budget.failures,
+            Action::Exit(id, _) if well(id) => &mut self.budget.failures,
+            Action::Due(timer) if is_failure(timer) => &mut self.budget.failures,
+            _ => return,
+        };
+        *budget = budget.saturating_sub(1);
+    }
+
+    fn has_baked(&mut self, number: GenerationNumber) {
+        if let Some(plan) = self.plans.get_mut(&number) {
+            plan.baked = true;
         }
     }
 
-    fn effect(&mut self, action: Action, effect: Effect) {
-        match effect {
-            Effect::Launch(id, release) => {
-                let twin =
-                    |other: &WorkerId| (other.generation, other.slot) == (id.generation, id.slot);
-                assert!(
-                    !self.living.keys().any(twin),
-                    "two processes in the slot of {id:?}"
-                );
-                assert_eq!(
-                    self.releases.get(&id.generation),
-                    Some(&release),
-                    "a release is pinned once a generation"
-                );
-                self.living.insert(id, Living::default());
-            }
-            Effect::Drain(id) => {
-                assert!(
-                    self.is_ending() || self.active != Some(id.generation),
-                    "F2: the active generation was told to drain"
-                );
-                let living = self
-                    .living
-                    .get_mut(&id)
-                    .expect("F6: only the living are signalled");
-                assert!(!living.told && !living.killed, "told twice");
-                living.told = true;
-            }
-            Effect::Kill(id) => {
-                self.f3_no_kill_before_the_deadline(action, id);
-                let living = self
-                    .living
-                    .get_mut(&id)
-                    .expect("F6: only the living are signalled");
-                assert!(!living.killed, "killed twice");
-                living.killed = true;
-            }
-            Effect::Answer(operation, outcome) => self.answered(operation, outcome),
-            Effect::Tell(note) => self.told(note),
-            Effect::Finish(failure) => {
-                assert_eq!(
-                    failure.is_some(),
-                    self.fatal,
-                    "the reason of the first generation's failure"
-                );
-                self.finished = true;
-            }
-        }
-    }
-
-    fn told(&mut self, note: Note) {
-        match note {
-            Note::Starting(number, release) => {
-                self.releases.insert(number, release);
-            }
-            Note::Active(number) => self.f2_ready_and_baked_before_active(number),
-            Note::Failed(number, _) => {
-                assert_ne!(
-                    self.active,
-                    Some(number),
-                    "F2: the active generation failed"
-                );
-                self.fatal |= self.active.is_none();
-            }
-            Note::Ended(number) => {
-                let survivor = self.living.keys().find(|id| id.generation == number);
-                assert_eq!(survivor, None, "F3: a process survived its generation");
-                self.releases.remove(&number);
-                self.baked.remove(&number);
-            }
-            Note::Abandoned => self.living.clear(),
-            Note::Baking(..)
-            | Note::Draining(..)
-            | Note::Held(_)
-            | Note::CutShort(_)
-            | Note::Respawn(..)
-            | Note::CrashLoop(..)
-            | Note::Unfit(..)
-            | Note::Retry(_) => {}
-        }
-    }
-
-    fn answered(&mut self, operation: OperationId, outcome: Outcome) {
-        assert!(
-            self.waiting.remove(&operation),
-            "F5: {operation:?} was answered twice, or never asked"
-        );
-        if let Outcome::Failed(number, _) | Outcome::Aborted(number) = outcome {
-            let left = self.living.keys().any(|id| id.generation == number);
-            assert!(
-                !left,
-                "answered 'everything is as before' while {number} lives"
-            );
-        }
-    }
-
-    fn unused(&self) -> OperationId {
+    /// The number that the next call gets.
+    pub fn unused(&self) -> OperationId {
         let taken = |number: &u64| self.waiting.contains(&OperationId(*number));
         OperationId((0..).find(|number| !taken(number)).unwrap_or(u64::MAX))
     }
 
-    fn is_ending(&self) -> bool {
-        self.stops > 0 || self.fatal
-    }
-
-    fn serving(&self) -> BTreeSet<WorkerId> {
-        let serves = |living: &Living| living.ready && !living.told && !living.killed;
-        let ids = self.living.iter().filter(|(_, living)| serves(living));
+    pub fn serving(&self) -> Vec<WorkerId> {
+        let ids = self.living.iter().filter(|(_, living)| living.serves());
         ids.map(|(id, _)| *id).collect()
     }
 
-    /// The worker whose own fault this is.
-    fn own_fault(action: Action) -> Option<WorkerId> {
-        match action {
-            Action::Fault(id)
-            | Action::Exit(id, _)
-            | Action::Due(Timer::Ready(id) | Timer::Watchdog(id)) => Some(id),
-            _ => None,
-        }
-    }
-
-    fn f1_some_worker_stays_ready(&self, action: Action, before: &BTreeSet<WorkerId>) {
-        if self.is_ending() {
-            return;
-        }
-        let at_fault = Self::own_fault(action);
-        let well = before.iter().any(|id| Some(*id) != at_fault);
-        assert!(
-            !well || !self.serving().is_empty(),
-            "F1: {action:?} left no ready worker"
-        );
-    }
-
-    fn f2_ready_and_baked_before_active(&mut self, number: GenerationNumber) {
-        let slots = self.fleet.policy().workers as usize;
-        let serving = self.serving();
-        let ready = serving.iter().filter(|id| id.generation == number).count();
-        assert_eq!(
-            ready, slots,
-            "F2: active before all of its workers were ready"
-        );
-        let baked = self.baked.contains(&number);
-        let needless = self.active.is_none() || self.fleet.policy().bake.is_zero();
-        assert!(baked || needless, "F2: active before it was baked");
-        self.active = Some(number);
-    }
-
-    fn f3_no_kill_before_the_deadline(&self, action: Action, id: WorkerId) {
-        let told = self.living.get(&id).is_some_and(|living| living.told);
-        let deadline = action == Action::Due(Timer::Kill(id));
-        let at_once = matches!(action, Action::Stop(_)) && self.stops > 1;
-        let unfit = Self::own_fault(action) == Some(id);
-        let draining = |held: &&crate::fleet::Generation| held.state == State::Draining;
-        let most = self.fleet.policy().max_generations as usize;
-        let crowded = self.fleet.generations().filter(draining).count() > most;
-        assert!(
-            deadline || at_once || (unfit && !told) || crowded,
-            "F3: {id:?} was killed before its deadline by {action:?}"
-        );
-    }
-
-    fn f5_every_call_gets_its_answer(&self) {
-        let waits_for_drain = self.fleet.generations().count() > 1;
-        let idle = self.fleet.rollout() == (Phase::Idle, None) && !waits_for_drain;
-        let serving = self.fleet.stage() == Stage::Serving && self.stops == 0;
-        if self.finished || (idle && serving) {
-            assert!(
-                self.waiting.is_empty(),
-                "F5: no answer to {:?}",
-                self.waiting
-            );
-        }
-        if self.finished {
-            assert!(self.living.is_empty(), "F3: processes survived the service");
-        }
-    }
-
-    /// The fleet knows of exactly the processes that live.
-    fn views_agree(&self) {
-        let mut known = BTreeSet::new();
-        for generation in self.fleet.generations() {
-            let held = generation
-                .workers()
-                .filter(|(_, slot)| slot.process != Process::Absent);
-            known.extend(held.map(|(id, _)| id));
-        }
-        let living: BTreeSet<WorkerId> = self.living.keys().copied().collect();
-        assert_eq!(
-            known, living,
-            "the fleet and the world disagree on who lives"
-        );
-    }
-
-    /// The pairs of the two tables that this action asks for.
-    pub fn pairs(&self, action: Action, pairs: &mut Pairs) {
-        let event = match action {
-            Action::Late(event) => event,
-            Action::Ready(id) => Event::Ready(id),
-            Action::Fault(id) => Event::Fault(id, Fault::Unfit),
-            Action::Exit(id, ending) => Event::Exited(id, ending),
-            Action::Due(timer) => Event::Due(timer),
-            Action::Against(number) => Event::Against(number, Fault::QueueNotTaken),
-            Action::Request(kind, release, fixed, drained) => {
-                let operation = self.unused();
-                Event::Request(Request {
-                    operation,
-                    release,
-                    fixed,
-                    kind,
-                    drained,
-                })
-            }
-            Action::Abort => Event::Abort(self.unused()),
-            Action::Promote => Event::Promote(self.unused()),
-            Action::Stop(now) => {
-                self.retirements(
-                    if self.stops > 0 || now {
-                        Happening::End
-                    } else {
-                        Happening::Retire
-                    },
-                    pairs,
-                );
-                return;
-            }
-        };
-        self.pair_of(event, pairs);
-    }
-
-    fn pair_of(&self, event: Event, (workers, turns): &mut Pairs) {
-        let (phase, target) = self.fleet.rollout();
-        let mut turn = |turn: Turn| {
-            turns.insert((format!("{phase:?}"), format!("{turn:?}")));
-        };
-        let mut worker = |id: WorkerId, happening: Happening| {
-            let held = self.fleet.generation(id.generation);
-            let slot = held.and_then(|held| held.slots.get(id.slot as usize));
-            if let Some(slot) = slot.filter(|slot| slot.life == id.life) {
-                workers.insert((format!("{:?}", slot.process), format!("{happening:?}")));
-            }
-        };
-        match event {
-            Event::Ready(id) => {
-                worker(id, Happening::Ready);
-                turn(Turn::AllReady);
-            }
-            Event::Fault(id, _) => worker(id, Happening::Fault),
-            Event::Exited(id, _) => {
-                worker(id, Happening::Exited);
-                turn(Turn::Undone);
-            }
-            Event::Against(..) => turn(Turn::Against),
-            Event::Due(Timer::Ready(id)) => worker(id, Happening::ReadyDue),
-            Event::Due(Timer::Respawn(id)) => worker(id, Happening::RespawnDue),
-            Event::Due(Timer::Kill(id)) => worker(id, Happening::KillDue),
-            Event::Due(Timer::Settled(id)) => worker(id, Happening::SettledDue),
-            Event::Due(Timer::Watchdog(id)) => worker(id, Happening::WatchdogDue),
-            Event::Due(Timer::Bake(_)) => turn(Turn::BakeDue),
-            Event::Due(Timer::Undo(_)) => turn(Turn::UndoDue),
-            Event::Request(request) => {
-                let running = target.and_then(|number| self.releases.get(&number));
-                let same = request.fixed && running == Some(&request.release);
-                let idle = phase == Phase::Idle;
-                if same || idle {
-                    turn(Turn::SameRequest);
-                }
-                if !same || idle {
-                    turn(Turn::OtherRequest);
-                }
-            }
-            Event::Promote(_) => turn(Turn::Promote),
-            Event::Abort(_) => turn(Turn::Abort),
-            Event::Due(Timer::Abandon)
-            | Event::Stop { .. }
-            | Event::Extend(..)
-            | Event::Ping(_) => {}
-        }
-    }
-
-    fn retirements(&self, happening: Happening, (workers, _): &mut Pairs) {
-        for generation in self.fleet.generations() {
-            for slot in &generation.slots {
-                workers.insert((format!("{:?}", slot.process), format!("{happening:?}")));
-            }
-        }
+    /// This release is the one that is being rolled out.
+    pub fn rolls_out(&self, release: ReleaseId) -> bool {
+        let target = self.fleet.rollout().1;
+        let plan = target.and_then(|number| self.plans.get(&number));
+        plan.is_some_and(|plan| plan.release == release)
     }
 }
 
-/// Time stands still in these worlds: timers fire in any order instead.
-fn before_time() -> std::time::Duration {
-    std::time::Duration::ZERO
+/// Timers whose firing means that something went wrong.
+fn is_failure(timer: Timer) -> bool {
+    matches!(timer, Timer::Ready(_) | Timer::Watchdog(_) | Timer::Abandon)
 }
