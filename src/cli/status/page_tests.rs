@@ -4,7 +4,7 @@ use super::*;
 
 /// A master in the middle of an upgrade, with an old generation still draining.
 fn busy() -> Status {
-    let worker = |id: &str, pid, state: &str, ms, connections: Option<u64>| {
+    let worker = |id: &str, pid, state: &str, ms: Option<u64>, connections: Option<u64>| {
         json!({
             "id": id, "pid": pid, "state": state, "ready_ms": ms, "ready_by": "epoll_wait on http",
             "status": null, "restarts": 0, "connections": connections,
@@ -16,7 +16,7 @@ fn busy() -> Status {
             "executable": "/usr/bin/python3.11", "build_id": null, "pinned": "path",
         })
     };
-    let mut starting = worker("8.0", 5012, "starting", None::<u64>, None);
+    let mut starting = worker("8.0", 5012, "starting", None, None);
     starting["ready_by"] = json!(null);
     starting["restarts"] = json!(2);
     let mut changed = release("v6");
@@ -39,10 +39,10 @@ fn busy() -> Status {
              "workers": [starting]},
             {"number": 7, "label": "v7", "state": "active", "release": release("v7"),
              "started_at": "2026-03-21T16:58:00.000Z", "drain_deadline": null,
-             "workers": [worker("7.0", 812, "ready", 112, None), worker("7.1", 813, "ready", 98, None)]},
+             "workers": [worker("7.0", 812, "ready", Some(112), None), worker("7.1", 813, "ready", Some(98), None)]},
             {"number": 6, "label": null, "state": "draining", "release": changed,
              "started_at": "2026-03-20T11:00:00.000Z", "drain_deadline": "2026-03-21T17:04:23.500Z",
-             "workers": [worker("6.0", 77, "draining", 1500, Some(12))]},
+             "workers": [worker("6.0", 77, "draining", Some(1500), Some(12))]},
         ],
         "upgrades": {"succeeded": 6, "failed": 1, "rolled_back": 0},
         "last_upgrade": {
@@ -68,10 +68,10 @@ web  upgrading  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
 the release is `./server v7`, asked for by uid 0 on 2026-03-20
 warning: web.toml changed since it was read
 
-GENERATION  STATE     AGE         LABEL  RELEASE                                   PINNED
-8           starting  0 s         v8     python3 /srv/v8/server.py --name 'a b'    path
-7           active    6 min 5 s   v7     python3 /srv/v7/server.py --name 'a b'    path
-6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'    path    \
+GENERATION  STATE     AGE         LABEL  RELEASE                                 PINNED
+8           starting  0 s         v8     python3 /srv/v8/server.py --name 'a b'  path
+7           active    6 min 5 s   v7     python3 /srv/v7/server.py --name 'a b'  path
+6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'  path    \
 12 connections left, 18 s left, /srv/v6/server.py changed since
 
 WORKER  STATE      PID  READY AFTER  BY                  RESTARTS  CONNECTIONS
@@ -87,11 +87,6 @@ dns       udp:0.0.0.0:53           systemd  both generations read from it while 
 under way: upgrade up_8 for 1 s, asked by uid 0 (pid 4800)
 last upgrade: up_7 failed, generation 6 to 7, 6 min 6 s ago, took 1.2 s: exit code 3
 upgrades: 6 succeeded, 1 failed, 0 rolled back";
-    let expected = expected.replace("'a b'    path", "'a b'  path");
-    let expected = expected.replace(
-        "RELEASE                                   PINNED",
-        "RELEASE                                 PINNED",
-    );
     assert_eq!(render(&busy(), Paint(false)), expected);
 }
 
