@@ -1,0 +1,100 @@
+//! The arguments: every verb, and the words for those that do not exist yet.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::abort::Abort;
+use super::check::Check;
+use super::config::ShowConfig;
+use super::events::Events;
+use super::history::History;
+use super::logs::Logs;
+use super::promote::Promote;
+use super::reload::Reload;
+use super::rollback::Rollback;
+use super::run::Run;
+use super::status::ShowStatus;
+use super::stop::Stop;
+use super::upgrade::Upgrade;
+
+/// Keeps a service reachable while everything behind its sockets is replaced.
+#[derive(Debug, Parser)]
+#[command(name = "handover", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
+    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    Run(Run),
+    Upgrade(Upgrade),
+    Promote(Promote),
+    Abort(Abort),
+    Rollback(Rollback),
+    Reload(Reload),
+    Stop(Stop),
+    Status(ShowStatus),
+    History(History),
+    Events(Events),
+    Logs(Logs),
+    Config(ShowConfig),
+    Check(Check),
+}
+
+/// Verbs that later versions bring, and what to do until then.
+const LATER: &[(&str, &str)] = &[
+    ("completions", ""),
+    ("demo", ""),
+    ("man", "every verb has --help"),
+    ("scale", "set app.workers and `handover reload`"),
+    (
+        "sessions",
+        "this version routes `direct`, which has no sessions",
+    ),
+    ("sweep", ""),
+    ("top", "`handover status --watch` shows the same"),
+    ("unit", "systemd/handover@.service is a unit for any config"),
+];
+
+/// What the arguments say.
+pub(super) enum Parsed {
+    Verb(Box<Verb>),
+    /// Help, a version, or what is wrong.
+    Clap(clap::Error),
+    /// A verb of a later version.
+    Later(String),
+}
+
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
+    let error = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => return Parsed::Verb(Box::new(arguments.verb)),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand)
+        && let Some((_, instead)) = LATER.iter().find(|(later, _)| later == verb)
+    {
+        let semicolon = if instead.is_empty() {
+            ""
+        } else {
+            "; until then "
+        };
+        return Parsed::Later(format!(
+            "`{verb}` comes in a later version{semicolon}{instead}"
+        ));
+    }
+    Parsed::Clap(error)
+}
+
+/// The whole command line, for manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}

@@ -1,0 +1,145 @@
+//! `handover history`.
+
+use std::time::Duration;
+
+use clap::Args;
+use nix::unistd::{Uid, User};
+
+use super::table::{Cell, Table};
+use super::target::Target;
+use super::terminal::{Terminal, Tone};
+use super::{Exit, Failure};
+use crate::control::view::{HistoryView, OperationResult, OperationView};
+use crate::control::{Caller, Span};
+
+/// Upgrades: number, label, who asked, result, duration, reason
+#[derive(Debug, PartialEq, Args)]
+pub(super) struct History {
+    #[command(flatten)]
+    pub(super) target: Target,
+}
+
+impl History {
+    pub(super) async fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
+        let master = self.target.find("history", None).await?;
+        let patience = Some(Duration::from_secs(15));
+        let reply = master.client.get_raw("/v1/history", patience).await?;
+        if self.target.json {
+            terminal.say(String::from_utf8_lossy(&reply.body).trim_end())?;
+            return Ok(Exit::Done);
+        }
+        let history: HistoryView = reply.parse()?;
+        let lines = table(&history, user_name).lines(terminal.out_paint());
+        if lines.is_empty() {
+            terminal.tell(&format!("{}: nothing was asked of it yet", master.name))?;
+        } else {
+            terminal.say(&lines.join("\n"))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn table(history: &HistoryView, name: impl Fn(u32) -> Option<String>) -> Table {
+    let heading = [
+        "ID",
+        "KIND",
+        "GENERATION",
+        "LABEL",
+        "RESULT",
+        "BEGAN",
+        "TOOK",
+        "ASKED BY",
+        "REASON",
+    ];
+    let mut table = Table::new(heading);
+    for operation in &history.operations {
+        table.row(row(operation, &name));
+    }
+    table
+}
+
+fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<Cell> {
+    let result = match operation.result {
+        Some(result) => Cell::new(result).tone(match result {
+            OperationResult::Done => Tone::Good,
+            OperationResult::Superseded => Tone::Dim,
+            _ => Tone::Bad,
+        }),
+        None => Cell::new(operation.state).tone(Tone::Warn),
+    };
+    let generation = match (operation.from, operation.to) {
+        (Some(from), Some(to)) if from != to => format!("{from} to {to}"),
+        (from, to) => to
+            .or(from)
+            .map_or_else(String::new, |number| number.to_string()),
+    };
+    let mut began = operation.started_at.to_string();
+    // Seconds are enough here: 2026-03-21 17:04:05Z.
+    began.replace_range(19..23, "");
+    let Caller { uid, pid } = operation.by;
+    let who = name(uid).unwrap_or_else(|| format!("uid {uid}"));
+    vec![
+        Cell::new(&operation.id),
+        Cell::new(operation.kind),
+        Cell::new(generation),
+        Cell::maybe(operation.label.as_deref()),
+        result,
+        Cell::new(began.replace('T', " ")),
+        Cell::maybe(operation.duration_ms.map(Span)).right(),
+        Cell::new(format!("{who} (pid {pid})")),
+        Cell::maybe(operation.reason.as_deref()),
+    ]
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid))
+        .ok()
+        .flatten()
+        .map(|user| user.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::terminal::Paint;
+    use crate::control::Timestamp;
+    use crate::control::view::OperationKind;
+
+    fn operation(id: &str, kind: OperationKind, uid: u32) -> OperationView {
+        let mut operation = OperationView::new(id, kind, Caller { uid, pid: 4711 });
+        operation.started_at = Timestamp::from_millis(1_774_112_645_120);
+        operation
+    }
+
+    #[test]
+    fn each_operation_is_a_row() {
+        let running = operation("up_9", OperationKind::Upgrade, 0);
+        let failed = OperationView {
+            result: Some(OperationResult::Failed),
+            from: Some(7),
+            to: Some(8),
+            label: Some("v8".to_owned()),
+            duration_ms: Some(1200),
+            reason: Some("exit code 3".to_owned()),
+            ..operation("up_8", OperationKind::Upgrade, 1000)
+        };
+        let history = HistoryView {
+            operations: vec![running, failed],
+        };
+        let name = |uid| (uid == 0).then(|| "root".to_owned());
+        assert_eq!(
+            table(&history, name).lines(Paint(false)).join("\n"),
+            "\
+ID    KIND     GENERATION  LABEL  RESULT  BEGAN                  TOOK  ASKED BY             REASON
+up_9  upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
+up_8  upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
+exit code 3"
+        );
+    }
+
+    #[test]
+    fn users_have_names() {
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(user_name(u32::MAX - 7), None);
+    }
+}

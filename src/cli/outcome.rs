@@ -1,0 +1,257 @@
+//! The last words of a command that waited.
+
+use super::Exit;
+use super::terminal::{Paint, Tone};
+use super::text::clean;
+use crate::control::view::{OperationKind, OperationResult, OperationView};
+use crate::control::{Count, Span};
+
+/// Lines of the failing worker that are shown.
+const TAIL_MAX: usize = 20;
+
+/// The exit code of an operation that ended.
+pub(super) fn exit(operation: &OperationView) -> Exit {
+    operation.result.map_or(Exit::Incomplete, Exit::from)
+}
+
+/// One line: what is now.
+pub(super) fn success(name: &str, operation: &OperationView) -> String {
+    let name = clean(name);
+    let serving = operation.to.or(operation.from);
+    let generation = serving.map_or_else(String::new, |number| format!("generation {number}"));
+    match operation.kind {
+        OperationKind::Stop => format!("{name}: stopped"),
+        OperationKind::Abort => match operation.from {
+            Some(from) => format!("{name}: aborted; generation {from} serves as before"),
+            None => format!("{name}: aborted"),
+        },
+        OperationKind::Scale => {
+            let workers = operation
+                .workers
+                .map(|n| format!(" has {} now", Count(n, "worker")));
+            format!("{name}: {generation}{}", workers.unwrap_or_default())
+        }
+        _ if operation.unchanged => {
+            format!("{name}: nothing changed; {generation} serves on")
+        }
+        _ => {
+            let how = how(operation);
+            let how = if how.is_empty() {
+                how
+            } else {
+                format!(" ({how})")
+            };
+            format!("{name}: {generation} is active{how}{}", old(operation))
+        }
+    }
+}
+
+/// "2 workers, ready in 112 ms by epoll_wait on http, baked 1 s".
+fn how(operation: &OperationView) -> String {
+    let ready = operation.ready_ms.map(|ms| match &operation.ready_by {
+        Some(evidence) => format!("ready in {} by {}", Span(ms), clean(evidence)),
+        None => format!("ready in {}", Span(ms)),
+    });
+    let workers = operation
+        .workers
+        .map(|count| Count(count, "worker").to_string());
+    let baked = operation
+        .bake_ms
+        .filter(|ms| *ms > 0)
+        .map(|ms| format!("baked {}", Span(ms)));
+    let all: Vec<String> = [workers, ready, baked].into_iter().flatten().collect();
+    all.join(", ")
+}
+
+/// What becomes of the generation before.
+fn old(operation: &OperationView) -> String {
+    match (operation.from, operation.drain_timeout_ms) {
+        (Some(from), _) if operation.drained => format!("; generation {from} is drained"),
+        (Some(from), Some(ms)) => format!("; generation {from} drains, {} at most", Span(ms)),
+        _ => String::new(),
+    }
+}
+
+/// What failed, the failing worker's last lines, and what serves now.
+pub(super) fn failure(name: &str, operation: &OperationView, paint: Paint) -> String {
+    let OperationView { kind, id, .. } = operation;
+    let headline = match operation.result {
+        Some(OperationResult::Aborted) => format!("{kind} {id} was aborted"),
+        Some(OperationResult::Refused) => format!("{kind} refused"),
+        Some(OperationResult::Superseded) => format!("{kind} {id} was superseded"),
+        Some(OperationResult::Incomplete) => format!("{kind} failed and is not wholly undone"),
+        Some(OperationResult::Unknown) | None => format!("{kind} {id} ended in an unknown way"),
+        Some(OperationResult::Failed | OperationResult::Done) => format!("{kind} failed"),
+    };
+    let mut text = paint.tone(Tone::Bad, &format!("{}: {headline}", clean(name)));
+    if let Some(reason) = &operation.reason {
+        text += &format!(": {}", clean(reason));
+    }
+    let tail = &operation.log_tail[operation.log_tail.len().saturating_sub(TAIL_MAX)..];
+    let worker = operation.failed_worker.as_deref().map(clean);
+    match (&worker, tail.is_empty()) {
+        (Some(worker), false) => text += &format!("\nworker {worker} said last:"),
+        (Some(worker), true) => text += &format!("\nworker {worker} printed nothing"),
+        (None, false) => text += "\nthe last lines:",
+        (None, true) => {}
+    }
+    for line in tail {
+        text += &format!("\n    {}", clean(line));
+    }
+    text + &now(name, operation)
+}
+
+/// What serves after a failure.
+fn now(name: &str, operation: &OperationView) -> String {
+    match (operation.result, operation.from) {
+        (Some(OperationResult::Incomplete | OperationResult::Unknown) | None, _) => {
+            format!("\nwhat runs: handover status {}", clean(name))
+        }
+        (Some(OperationResult::Superseded), _) | (_, None) => String::new(),
+        (_, Some(from)) => format!("\ngeneration {from} serves as before"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Caller;
+
+    fn operation(kind: OperationKind, result: OperationResult) -> OperationView {
+        let mut operation = OperationView::new("up_8", kind, Caller { uid: 0, pid: 1 });
+        operation.end(result, None);
+        operation.from = Some(7);
+        operation
+    }
+
+    fn upgraded() -> OperationView {
+        OperationView {
+            to: Some(8),
+            workers: Some(2),
+            ready_ms: Some(112),
+            ready_by: Some("epoll_wait on http".to_owned()),
+            bake_ms: Some(1000),
+            drain_timeout_ms: Some(20_000),
+            ..operation(OperationKind::Upgrade, OperationResult::Done)
+        }
+    }
+
+    #[test]
+    fn success_is_one_line() {
+        assert_eq!(
+            success("web", &upgraded()),
+            "web: generation 8 is active (2 workers, ready in 112 ms by epoll_wait on http, baked \
+             1 s); generation 7 drains, 20 s at most"
+        );
+        let drained = OperationView {
+            drained: true,
+            ..upgraded()
+        };
+        assert!(success("web", &drained).ends_with("; generation 7 is drained"));
+        let first = OperationView {
+            from: None,
+            ready_by: None,
+            workers: Some(1),
+            bake_ms: Some(0),
+            ..upgraded()
+        };
+        assert_eq!(
+            success("web", &first),
+            "web: generation 8 is active (1 worker, ready in 112 ms)"
+        );
+    }
+
+    #[test]
+    fn each_verb_has_its_success() {
+        let done = |kind| operation(kind, OperationResult::Done);
+        assert_eq!(success("web", &done(OperationKind::Stop)), "web: stopped");
+        assert_eq!(
+            success("web", &done(OperationKind::Abort)),
+            "web: aborted; generation 7 serves as before"
+        );
+        let scaled = OperationView {
+            workers: Some(4),
+            ..done(OperationKind::Scale)
+        };
+        assert_eq!(
+            success("web", &scaled),
+            "web: generation 7 has 4 workers now"
+        );
+        let same = OperationView {
+            unchanged: true,
+            ..done(OperationKind::Reload)
+        };
+        assert_eq!(
+            success("web", &same),
+            "web: nothing changed; generation 7 serves on"
+        );
+    }
+
+    #[test]
+    fn failure_tells_the_reason_the_last_lines_and_what_serves() {
+        let failed = OperationView {
+            reason: Some("worker 8.0 ended with exit code 3 before it was ready".to_owned()),
+            failed_worker: Some("8.0".to_owned()),
+            log_tail: (1..=25).map(|n| format!("line {n}\u{1b}[0m")).collect(),
+            ..operation(OperationKind::Upgrade, OperationResult::Failed)
+        };
+        let text = failure("web", &failed, Paint(false));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..3],
+            [
+                "web: upgrade failed: worker 8.0 ended with exit code 3 before it was ready",
+                "worker 8.0 said last:",
+                "    line 6",
+            ]
+        );
+        assert_eq!(
+            lines[21..],
+            ["    line 25", "generation 7 serves as before"]
+        );
+        let silent = OperationView {
+            log_tail: vec![],
+            ..failed
+        };
+        assert!(failure("web", &silent, Paint(false)).contains("\nworker 8.0 printed nothing\n"));
+    }
+
+    #[test]
+    fn each_result_has_its_words_and_its_exit_code() {
+        for (result, code, words) in [
+            (
+                OperationResult::Aborted,
+                1,
+                "upgrade up_8 was aborted\ngeneration 7 serves as before",
+            ),
+            (
+                OperationResult::Refused,
+                1,
+                "upgrade refused\ngeneration 7 serves as before",
+            ),
+            (
+                OperationResult::Superseded,
+                3,
+                "upgrade up_8 was superseded",
+            ),
+            (
+                OperationResult::Incomplete,
+                6,
+                "upgrade failed and is not wholly undone\nwhat runs: handover status web",
+            ),
+            (
+                OperationResult::Unknown,
+                6,
+                "upgrade up_8 ended in an unknown way\nwhat runs: handover status web",
+            ),
+        ] {
+            let ended = operation(OperationKind::Upgrade, result);
+            assert_eq!(exit(&ended) as u8, code);
+            assert_eq!(
+                failure("web", &ended, Paint(false)),
+                format!("web: {words}")
+            );
+        }
+        assert_eq!(exit(&upgraded()), Exit::Done);
+    }
+}

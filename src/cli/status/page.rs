@@ -1,0 +1,246 @@
+//! A status as a page: a header, then tables.
+
+use crate::cli::table::{Cell, Table};
+use crate::cli::terminal::{Paint, Tone};
+use crate::cli::text::{clean, fit, shell};
+use crate::control::view::{
+    GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
+    OperationView, Status, WorkerState, WorkerView,
+};
+use crate::control::{Span, Timestamp};
+
+/// A command longer than this is cut: `--json` has it all.
+const COMMAND_MAX: usize = 48;
+
+/// The whole page, without a last newline.
+pub(super) fn render(status: &Status, paint: Paint) -> String {
+    let sections = [
+        header(status, paint),
+        generations(status).lines(paint),
+        workers(status).lines(paint),
+        listeners(&status.listeners).lines(paint),
+        footer(status, paint),
+    ];
+    let sections: Vec<String> = sections
+        .into_iter()
+        .filter(|lines| !lines.is_empty())
+        .map(|lines| lines.join("\n"))
+        .collect();
+    sections.join("\n\n")
+}
+
+fn header(status: &Status, paint: Paint) -> Vec<String> {
+    let tone = match status.state {
+        MasterState::Serving => Tone::Good,
+        MasterState::Starting | MasterState::Upgrading => Tone::Warn,
+        MasterState::Stopping | MasterState::Unknown => Tone::Bad,
+    };
+    let mut first = vec![
+        paint.tone(Tone::Strong, &clean(&status.name)),
+        paint.tone(tone, status.state.as_str()),
+    ];
+    if status.generation > 0 {
+        first.push(format!("generation {}", status.generation));
+    }
+    first.push(clean(&status.route));
+    first.push(format!("pid {}", status.pid));
+    first.push(format!("up {}", age(status.at, status.started_at)));
+    first.push(format!("handover {}", clean(&status.version)));
+    let mut lines = vec![first.join("  ")];
+    lines.extend(status.sticky.as_deref().map(clean));
+    for warning in &status.warnings {
+        lines.push(paint.tone(Tone::Warn, &format!("warning: {}", clean(warning))));
+    }
+    lines
+}
+
+fn generations(status: &Status) -> Table {
+    let mut table = Table::new([
+        "GENERATION",
+        "STATE",
+        "AGE",
+        "LABEL",
+        "RELEASE",
+        "PINNED",
+        "",
+    ]);
+    for generation in &status.generations {
+        let command = fit(&clean(&shell(&generation.release.command)), COMMAND_MAX);
+        table.row(vec![
+            Cell::new(generation.number),
+            Cell::new(generation.state).tone(generation_tone(generation.state)),
+            Cell::new(age(status.at, generation.started_at)),
+            Cell::maybe(generation.label.as_deref()),
+            Cell::new(command),
+            Cell::new(generation.release.pinned),
+            Cell::new(remark(generation, status.at)),
+        ]);
+    }
+    table
+}
+
+/// What a person should know of a generation and has no column.
+fn remark(generation: &GenerationView, at: Timestamp) -> String {
+    let mut remarks = Vec::new();
+    if let Some(deadline) = generation.drain_deadline {
+        let left = deadline.since(at).as_millis();
+        let left = Span(u64::try_from(left).unwrap_or(u64::MAX));
+        let connections: Vec<u64> = generation
+            .workers
+            .iter()
+            .filter_map(|worker| worker.connections)
+            .collect();
+        if !connections.is_empty() {
+            let connections: u64 = connections.iter().sum();
+            let plural = if connections == 1 { "" } else { "s" };
+            remarks.push(format!("{connections} connection{plural} left"));
+        }
+        remarks.push(format!("{left} left"));
+    }
+    match generation.release.changed_files.as_slice() {
+        [] => {}
+        [file] => remarks.push(format!("{file} changed since")),
+        files => remarks.push(format!("{} files changed since", files.len())),
+    }
+    remarks.join(", ")
+}
+
+fn workers(status: &Status) -> Table {
+    let heading = [
+        "WORKER",
+        "STATE",
+        "PID",
+        "READY AFTER",
+        "BY",
+        "RESTARTS",
+        "CONNECTIONS",
+        "STATUS",
+    ];
+    let mut table = Table::new(heading);
+    for worker in status
+        .generations
+        .iter()
+        .flat_map(|generation| &generation.workers)
+    {
+        table.row(row(worker));
+    }
+    table
+}
+
+fn row(worker: &WorkerView) -> Vec<Cell> {
+    vec![
+        Cell::new(&worker.id),
+        Cell::new(worker.state).tone(worker_tone(worker.state)),
+        Cell::maybe(worker.pid).right(),
+        Cell::maybe(worker.ready_ms.map(Span)).right(),
+        Cell::maybe(worker.ready_by.as_deref()),
+        Cell::maybe((worker.restarts > 0).then_some(worker.restarts))
+            .right()
+            .tone(Tone::Warn),
+        Cell::maybe(worker.connections).right(),
+        Cell::maybe(worker.status.as_deref()),
+    ]
+}
+
+fn listeners(listeners: &[ListenerView]) -> Table {
+    let mut table = Table::new(["LISTENER", "ADDRESS", "BACKLOG", "FROM", ""]);
+    for listener in listeners {
+        // What the master bound itself needs no word.
+        let origin = Some(&listener.origin).filter(|origin| *origin != "bound");
+        table.row(vec![
+            Cell::new(&listener.name),
+            Cell::new(&listener.address),
+            Cell::maybe((listener.backlog > 0).then_some(listener.backlog)).right(),
+            Cell::maybe(origin),
+            Cell::maybe(listener.note.as_deref()).tone(Tone::Warn),
+        ]);
+    }
+    table
+}
+
+fn footer(status: &Status, paint: Paint) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(
+        status
+            .operation
+            .as_ref()
+            .map(|o| under_way("under way", o, status.at)),
+    );
+    lines.extend(
+        status
+            .queued
+            .as_ref()
+            .map(|o| under_way("queued", o, status.at)),
+    );
+    if let Some(last) = &status.last_upgrade {
+        lines.push(last_upgrade(last, status.at, paint));
+    }
+    let counts = status.upgrades;
+    if counts.succeeded + counts.failed + counts.rolled_back > 0 {
+        lines.push(format!(
+            "upgrades: {} succeeded, {} failed, {} rolled back",
+            counts.succeeded, counts.failed, counts.rolled_back
+        ));
+    }
+    lines
+}
+
+fn under_way(how: &str, operation: &OperationView, at: Timestamp) -> String {
+    let OperationView { kind, id, by, .. } = operation;
+    format!(
+        "{how}: {kind} {} for {}, asked by {by}",
+        clean(id),
+        age(at, operation.started_at)
+    )
+}
+
+fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {
+    let good = last.result == OperationResult::Done;
+    let result = paint.tone(
+        if good { Tone::Good } else { Tone::Bad },
+        last.result.as_str(),
+    );
+    let way = match (last.from, last.to) {
+        (Some(from), Some(to)) => format!(", generation {from} to {to}"),
+        (None, Some(to)) => format!(", generation {to}"),
+        _ => String::new(),
+    };
+    let reason = last
+        .reason
+        .as_ref()
+        .map(|reason| format!(": {}", clean(reason)));
+    format!(
+        "last upgrade: {} {result}{way}, {} ago, took {}{}",
+        clean(&last.id),
+        age(at, last.started_at),
+        Span(last.duration_ms),
+        reason.unwrap_or_default()
+    )
+}
+
+fn age(at: Timestamp, since: Timestamp) -> String {
+    // Whole seconds: the page is not a stopwatch.
+    let seconds = at.since(since).as_secs();
+    Span(seconds * 1000).to_string().replace("0 ms", "0 s")
+}
+
+fn generation_tone(state: GenerationState) -> Tone {
+    match state {
+        GenerationState::Active => Tone::Good,
+        GenerationState::Starting | GenerationState::Baking | GenerationState::Canary => Tone::Warn,
+        GenerationState::Failed => Tone::Bad,
+        GenerationState::Draining | GenerationState::Ended | GenerationState::Unknown => Tone::Dim,
+    }
+}
+
+fn worker_tone(state: WorkerState) -> Tone {
+    match state {
+        WorkerState::Ready => Tone::Good,
+        WorkerState::Starting => Tone::Warn,
+        WorkerState::Draining | WorkerState::Exited | WorkerState::Unknown => Tone::Dim,
+    }
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+use serde_json::json;
+
+use super::*;
+
+/// A master in the middle of an upgrade, with an old generation still draining.
+fn busy() -> Status {
+    let worker = |id: &str, pid, state: &str, ms: Option<u64>, connections: Option<u64>| {
+        json!({
+            "id": id, "pid": pid, "state": state, "ready_ms": ms, "ready_by": "epoll_wait on http",
+            "status": null, "restarts": 0, "connections": connections,
+        })
+    };
+    let release = |label: &str| {
+        json!({
+            "command": ["python3", format!("/srv/{label}/server.py"), "--name", "a b"],
+            "executable": "/usr/bin/python3.11", "build_id": null, "pinned": "path",
+        })
+    };
+    let mut starting = worker("8.0", 5012, "starting", None, None);
+    starting["ready_by"] = json!(null);
+    starting["restarts"] = json!(2);
+    let mut changed = release("v6");
+    changed["changed_files"] = json!(["/srv/v6/server.py"]);
+    let by = json!({"uid": 0, "pid": 4800});
+    serde_json::from_value(json!({
+        "name": "web", "pid": 4711, "version": "0.1.0", "state": "upgrading", "generation": 7,
+        "route": "direct", "at": "2026-03-21T17:04:05.120Z",
+        "started_at": "2026-03-21T13:52:00.000Z",
+        "sticky": "the release is `./server v7`, asked for by uid 0 on 2026-03-20",
+        "listeners": [
+            {"name": "http", "address": "0.0.0.0:8080", "origin": "bound", "backlog": 4096,
+             "ready": true},
+            {"name": "dns", "address": "udp:0.0.0.0:53", "origin": "systemd", "backlog": 0,
+             "ready": true, "note": "both generations read from it while they overlap"},
+        ],
+        "generations": [
+            {"number": 8, "label": "v8", "state": "starting", "release": release("v8"),
+             "started_at": "2026-03-21T17:04:04.900Z", "drain_deadline": null,
+             "workers": [starting]},
+            {"number": 7, "label": "v7", "state": "active", "release": release("v7"),
+             "started_at": "2026-03-21T16:58:00.000Z", "drain_deadline": null,
+             "workers": [worker("7.0", 812, "ready", Some(112), None), worker("7.1", 813, "ready", Some(98), None)]},
+            {"number": 6, "label": null, "state": "draining", "release": changed,
+             "started_at": "2026-03-20T11:00:00.000Z", "drain_deadline": "2026-03-21T17:04:23.500Z",
+             "workers": [worker("6.0", 77, "draining", Some(1500), Some(12))]},
+        ],
+        "upgrades": {"succeeded": 6, "failed": 1, "rolled_back": 0},
+        "last_upgrade": {
+            "id": "up_7", "result": "failed", "reason": "exit code 3", "from": 6, "to": 7,
+            "started_at": "2026-03-21T16:57:59.000Z", "duration_ms": 1234, "log_tail": [],
+        },
+        "operation": {
+            "id": "up_8", "kind": "upgrade", "state": "running", "result": null, "reason": null,
+            "by": by, "label": "v8", "from": 7, "to": 8, "started_at": "2026-03-21T17:04:04.000Z",
+            "ended_at": null, "duration_ms": null, "drained": false, "unchanged": false,
+            "workers": null, "ready_ms": null, "ready_by": null, "bake_ms": null,
+            "drain_timeout_ms": null, "failed_worker": null, "log_tail": [], "warnings": [],
+        },
+        "warnings": ["web.toml changed since it was read"],
+    }))
+    .expect("a status")
+}
+
+#[test]
+fn a_busy_master() {
+    let expected = "\
+web  upgrading  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
+the release is `./server v7`, asked for by uid 0 on 2026-03-20
+warning: web.toml changed since it was read
+
+GENERATION  STATE     AGE         LABEL  RELEASE                                 PINNED
+8           starting  0 s         v8     python3 /srv/v8/server.py --name 'a b'  path
+7           active    6 min 5 s   v7     python3 /srv/v7/server.py --name 'a b'  path
+6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'  path    \
+12 connections left, 18 s left, /srv/v6/server.py changed since
+
+WORKER  STATE      PID  READY AFTER  BY                  RESTARTS  CONNECTIONS
+8.0     starting  5012                                          2
+7.0     ready      812       112 ms  epoll_wait on http
+7.1     ready      813        98 ms  epoll_wait on http
+6.0     draining    77        1.5 s  epoll_wait on http                     12
+
+LISTENER  ADDRESS         BACKLOG  FROM
+http      0.0.0.0:8080       4096
+dns       udp:0.0.0.0:53           systemd  both generations read from it while they overlap
+
+under way: upgrade up_8 for 1 s, asked by uid 0 (pid 4800)
+last upgrade: up_7 failed, generation 6 to 7, 6 min 6 s ago, took 1.2 s: exit code 3
+upgrades: 6 succeeded, 1 failed, 0 rolled back";
+    assert_eq!(render(&busy(), Paint(false)), expected);
+}
+
+#[test]
+fn a_quiet_master_has_no_empty_columns() {
+    let mut status = busy();
+    status.state = MasterState::Serving;
+    status
+        .generations
+        .retain(|generation| generation.number == 7);
+    status.listeners.truncate(1);
+    (status.sticky, status.last_upgrade, status.operation) = (None, None, None);
+    status.warnings.clear();
+    status.upgrades = crate::control::view::UpgradesView::default();
+    let expected = "\
+web  serving  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
+
+GENERATION  STATE   AGE        LABEL  RELEASE                                 PINNED
+7           active  6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
+
+WORKER  STATE  PID  READY AFTER  BY
+7.0     ready  812       112 ms  epoll_wait on http
+7.1     ready  813        98 ms  epoll_wait on http
+
+LISTENER  ADDRESS       BACKLOG
+http      0.0.0.0:8080     4096";
+    assert_eq!(render(&status, Paint(false)), expected);
+}
+
+#[test]
+fn a_master_that_just_began_has_a_header() {
+    let mut status = busy();
+    (status.state, status.generation) = (MasterState::Starting, 0);
+    (status.generations, status.listeners, status.warnings) = (vec![], vec![], vec![]);
+    (status.sticky, status.last_upgrade, status.operation) = (None, None, None);
+    status.upgrades = crate::control::view::UpgradesView::default();
+    status.started_at = status.at;
+    assert_eq!(
+        render(&status, Paint(false)),
+        "web  starting  direct  pid 4711  up 0 s  handover 0.1.0"
+    );
+}
+
+#[test]
+fn nothing_on_the_page_steers_the_terminal() {
+    let mut status = busy();
+    let evil = "x\u{1b}[2J\u{7}y".to_owned();
+    status.name.clone_from(&evil);
+    status.generations[0].workers[0].status = Some(evil.clone());
+    status.generations[0].label = Some(evil.clone());
+    status.generations[0].release.command = vec![evil.clone()];
+    status.listeners[0].note = Some(evil);
+    assert!(!render(&status, Paint(false)).contains(['\u{1b}', '\u{7}']));
+    assert!(
+        render(&status, Paint(true)).contains("\u{1b}[2m"),
+        "headings are dim"
+    );
+}

@@ -1,0 +1,244 @@
+//! Which master a verb speaks to.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::text::clean;
+use super::{Exit, Failure};
+use crate::control::client::{Looked, Master, NotFound, locate};
+
+/// What every verb that speaks to a master takes.
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub(super) struct Target {
+    /// The service; may be left out where exactly one master runs
+    pub(super) name: Option<String>,
+    /// The runtime directory of the master, or the one above it
+    #[arg(long, value_name = "DIR")]
+    pub(super) runtime_dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Target {
+    /// Finds it. `verb` and `number` are for the messages: the verb as it was
+    /// typed, and the flag that takes a generation's number, if it has one.
+    pub(super) async fn find(&self, verb: &str, number: Option<&str>) -> Result<Master, Failure> {
+        self.seek()
+            .await
+            .map_err(|refusal| self.explain(refusal, verb, number))
+    }
+
+    /// [`Target::find`], without words for when there is none.
+    pub(super) async fn seek(&self) -> Result<Master, NotFound> {
+        locate(self.name.as_deref(), self.runtime_dir.as_deref()).await
+    }
+
+    fn explain(&self, refusal: NotFound, verb: &str, number: Option<&str>) -> Failure {
+        match refusal {
+            NotFound::Several(masters) => several(&masters, verb),
+            NotFound::Nothing {
+                name,
+                looked,
+                others,
+                ..
+            } => {
+                let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
+                let called = name.as_ref().map(|name| format!(" called {name}"));
+                let message = format!(
+                    "no handover{} is running here (looked in {})",
+                    called.unwrap_or_default(),
+                    looked.join(", ")
+                );
+                let failure = Failure::new(Exit::NoMaster, message);
+                match instead(name.as_deref(), &others, verb, number) {
+                    Some(hint) => failure.hint(hint),
+                    None => failure.hint("start one: handover run --listen :8080 -- ./server"),
+                }
+            }
+        }
+    }
+}
+
+/// What was probably meant by a name that no master has.
+fn instead(
+    name: Option<&str>,
+    others: &[Master],
+    verb: &str,
+    number: Option<&str>,
+) -> Option<String> {
+    let name = name?;
+    let first = &others.first()?.name;
+    // `rollback 7`, `logs 8.0`: what stands there is a name.
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits(name)
+        && let Some(flag) = number
+    {
+        return Some(format!(
+            "for generation {name}: handover {verb} {first} {flag} {name}"
+        ));
+    }
+    if verb == "logs"
+        && name
+            .split_once('.')
+            .is_some_and(|(a, b)| digits(a) && digits(b))
+    {
+        return Some(format!(
+            "for worker {name}: handover logs {first} --worker {name}"
+        ));
+    }
+    let nearest = others
+        .iter()
+        .map(|master| {
+            (
+                strsim::damerau_levenshtein(name, &master.name),
+                &master.name,
+            )
+        })
+        .min();
+    match nearest {
+        Some((distance, nearest)) if distance <= 2 => {
+            Some(format!("did you mean {nearest}? handover {verb} {nearest}"))
+        }
+        _ => {
+            let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
+            Some(format!("there is {}", names.join(", ")))
+        }
+    }
+}
+
+fn several(masters: &[Master], verb: &str) -> Failure {
+    let mut hint = String::from("say which:");
+    let same = masters.iter().any(|one| {
+        masters
+            .iter()
+            .any(|other| one.name == other.name && one.directory != other.directory)
+    });
+    for master in masters {
+        let name = clean(&master.name);
+        // Writing to a String cannot fail.
+        let _ = write!(hint, "\n  handover {verb} {name}");
+        if same {
+            let _ = write!(hint, " --runtime-dir {}", master.directory.display());
+        }
+    }
+    let message = format!("{} masters run here", masters.len());
+    Failure::usage(message).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::client::Client;
+
+    fn master(name: &str, directory: &str) -> Master {
+        Master {
+            name: name.to_owned(),
+            directory: PathBuf::from(directory),
+            pid: Some(1),
+            client: Client::new("/nowhere"),
+        }
+    }
+
+    fn told(refusal: NotFound, verb: &str, number: Option<&str>) -> (Exit, String) {
+        let failure = Target::default().explain(refusal, verb, number);
+        let (mut terminal, _, err) = super::super::terminal::fake::files();
+        (failure.report(&mut terminal, false), err.text())
+    }
+
+    fn nothing(name: Option<&str>, others: Vec<Master>) -> NotFound {
+        let looked = vec![
+            Looked {
+                path: "/run/handover/*".into(),
+                reason: None,
+            },
+            Looked {
+                path: "/tmp/handover-0/web".into(),
+                reason: Some("dead".to_owned()),
+            },
+        ];
+        NotFound::Nothing {
+            name: name.map(str::to_owned),
+            looked,
+            others,
+            denied: false,
+        }
+    }
+
+    #[test]
+    fn where_none_runs_it_says_how_to_start_one() {
+        let (exit, text) = told(nothing(None, vec![]), "status", None);
+        assert_eq!(exit, Exit::NoMaster);
+        assert_eq!(
+            text,
+            "error: no handover is running here (looked in /run/handover/*, /tmp/handover-0/web \
+             (dead))\n hint: start one: handover run --listen :8080 -- ./server\n"
+        );
+    }
+
+    #[test]
+    fn a_number_or_a_wrong_name_is_told_what_was_meant() {
+        let web = || {
+            vec![
+                master("web", "/run/handover/web"),
+                master("api", "/run/handover/api"),
+            ]
+        };
+        for (name, verb, number, hint) in [
+            (
+                "7",
+                "rollback",
+                Some("--to"),
+                "for generation 7: handover rollback web --to 7",
+            ),
+            (
+                "8.0",
+                "logs",
+                Some("--generation"),
+                "for worker 8.0: handover logs web --worker 8.0",
+            ),
+            (
+                "wbe",
+                "status",
+                None,
+                "did you mean web? handover status web",
+            ),
+            ("shop", "status", None, "there is web, api"),
+            ("7", "status", None, "there is web, api"),
+        ] {
+            let (exit, text) = told(nothing(Some(name), web()), verb, number);
+            assert_eq!(exit, Exit::NoMaster);
+            assert!(
+                text.starts_with(&format!("error: no handover called {name} is")),
+                "{text}"
+            );
+            assert!(text.ends_with(&format!(" hint: {hint}\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_several_run_it_lists_the_commands() {
+        let masters = vec![
+            master("api", "/run/handover/api"),
+            master("web", "/run/handover/web"),
+        ];
+        let (exit, text) = told(NotFound::Several(masters), "status", None);
+        assert_eq!(exit, Exit::Usage);
+        assert_eq!(
+            text,
+            "error: 2 masters run here\n hint: say which:\n  handover status api\n  handover \
+             status web\n"
+        );
+        let same = vec![
+            master("web", "/run/handover/web"),
+            master("web", "/tmp/handover-0/web"),
+        ];
+        let (_, text) = told(NotFound::Several(same), "stop", None);
+        assert!(
+            text.contains("handover stop web --runtime-dir /tmp/handover-0/web\n"),
+            "{text}"
+        );
+    }
+}

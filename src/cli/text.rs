@@ -1,0 +1,120 @@
+//! Text from elsewhere, made fit for a terminal.
+
+/// `text` without what could steer a terminal: escape sequences are taken out
+/// (most are colours), other control characters are shown as `�`. A worker's
+/// output must not be able to type into root's shell.
+pub(super) fn clean(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(char) = rest.next() {
+        match char {
+            '\u{1b}' => skip_escape(&mut rest),
+            '\n' | '\t' => result.push(char),
+            // C1 controls are escape sequences of one character.
+            _ if char.is_control() => result.push('\u{fffd}'),
+            _ => result.push(char),
+        }
+    }
+    result
+}
+
+/// Takes the rest of an escape sequence (ECMA-48): `[ … @-~` is CSI, `] … BEL`
+/// is OSC, anything else has one character.
+fn skip_escape(rest: &mut std::str::Chars<'_>) {
+    match rest.next() {
+        Some('[') => {
+            rest.find(|char| ('@'..='~').contains(char));
+        }
+        Some(']' | 'P' | '^' | '_' | 'X') => {
+            while let Some(char) = rest.next() {
+                match char {
+                    '\u{7}' => return,
+                    '\u{1b}' => {
+                        rest.next();
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// `text` cut to `columns`, with an ellipsis where something is missing.
+pub(super) fn fit(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(columns.saturating_sub(1)).collect();
+    if columns > 0 {
+        cut.push('…');
+    }
+    cut
+}
+
+/// Columns that `text` takes. Characters of two columns count as one: what
+/// stands in a table here is names, paths and numbers.
+pub(super) fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `words` as a shell would take them.
+pub(super) fn shell(words: &[String]) -> String {
+    let plain = |char: char| char.is_ascii_alphanumeric() || "_-+=./:,@%{}".contains(char);
+    let quote = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_taken_out() {
+        for (dirty, cleaned) in [
+            ("plain\ttext\n", "plain\ttext\n"),
+            ("\u{1b}[1;31mred\u{1b}[0m", "red"),
+            ("\u{1b}]0;title\u{7}x", "x"),
+            ("\u{1b}]8;;http://x\u{1b}\\link", "link"),
+            ("\u{1b}P$q\u{1b}\\x", "x"),
+            ("\u{1b}cx", "x"),
+            ("a\rb\u{8}c\u{0}", "a\u{fffd}b\u{fffd}c\u{fffd}"),
+            ("\u{9b}31mx", "\u{fffd}31mx"),
+            ("cut \u{1b}[", "cut "),
+            ("\u{1b}", ""),
+        ] {
+            assert_eq!(clean(dirty), cleaned);
+        }
+    }
+
+    #[test]
+    fn text_is_cut_to_fit() {
+        assert_eq!(fit("abc", 3), "abc");
+        assert_eq!(fit("abcd", 3), "ab…");
+        assert_eq!(fit("äöüß", 3), "äö…");
+        assert_eq!(fit("abc", 0), "");
+    }
+
+    #[test]
+    fn commands_are_quoted_as_a_shell_needs() {
+        let words = ["./run", "--port={port}", "it's", "", "a b"].map(str::to_owned);
+        assert_eq!(shell(&words), "./run --port={port} 'it'\\''s' '' 'a b'");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_steers_survives(text in any::<String>()) {
+            let cleaned = clean(&text);
+            prop_assert!(!cleaned.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+        }
+    }
+}

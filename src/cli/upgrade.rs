@@ -1,0 +1,160 @@
+//! `handover upgrade`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::operation::{Order, perform};
+use super::target::Target;
+use super::terminal::Terminal;
+use super::waiting::Waiting;
+use super::{Exit, Failure};
+use crate::control::UpgradeRequest;
+use crate::control::client::NotFound;
+
+/// Replace the running generation by a new one; waits and tells the truth
+#[derive(Debug, Default, PartialEq, Args)]
+#[command(override_usage = "handover upgrade [OPTIONS] [NAME] [-- COMMAND [ARG]...]")]
+pub(super) struct Upgrade {
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Set a variable in the new generation; repeatable
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    env: Vec<(String, String)>,
+    /// Read variables from this file instead of the config's env_file
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// A name for people: a version, a commit
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+    /// Wait until the old generation ended, too
+    #[arg(long, conflicts_with = "no_wait")]
+    drained: bool,
+    /// Do nothing where no master runs [exit code 0]
+    #[arg(long)]
+    if_running: bool,
+    /// For systemd's ExecReload=: ends at once with 1 when the master goes away
+    #[arg(long)]
+    systemd: bool,
+    /// Comes in a later version
+    #[arg(long, value_name = "N", hide = true)]
+    canary: Option<String>,
+    /// Comes in a later version
+    #[arg(long, hide = true)]
+    from_config: bool,
+    /// The program to run from now on, and its arguments
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Upgrade {
+    pub(super) async fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
+        self.refuse_what_is_later()?;
+        let directory = std::env::current_dir().ok();
+        let request = self.request(directory.as_deref())?;
+        let master = match self.target.seek().await {
+            Err(NotFound::Nothing { denied: false, .. }) if self.if_running => {
+                if self.target.json {
+                    terminal.say(&json!({"running": false}).to_string())?;
+                }
+                return Ok(Exit::Done);
+            }
+            Err(_) => self.target.find("upgrade", None).await?,
+            Ok(master) => master,
+        };
+        let body = serde_json::to_value(&request)
+            .map_err(|error| Failure::usage(format_args!("no JSON: {error}")))?;
+        let order = Order {
+            drained: self.drained,
+            systemd: self.systemd,
+            ..Order::new("upgrade", body, self.waiting)
+        };
+        perform(terminal, &self.target, master, order).await
+    }
+
+    fn refuse_what_is_later(&self) -> Result<(), Failure> {
+        if self.canary.is_some() {
+            let failure = Failure::usage("`--canary` comes in a later version");
+            return Err(failure.hint("--bake of `handover run` says how long both serve"));
+        }
+        if self.from_config {
+            let failure = Failure::usage("`--from-config` comes in a later version");
+            return Err(failure.hint("without COMMAND and --env the config's release is used"));
+        }
+        Ok(())
+    }
+
+    /// What the master is asked; `directory` is the one we are in.
+    fn request(&self, directory: Option<&Path>) -> Result<UpgradeRequest, Failure> {
+        let env_file = match (&self.env_file, directory) {
+            // The master is elsewhere.
+            (Some(file), Some(directory)) => Some(directory.join(file)),
+            (Some(file), None) if !file.is_absolute() => {
+                let message = format_args!("--env-file {}: no current directory", file.display());
+                return Err(Failure::usage(message).hint("write the whole path"));
+            }
+            (file, None) => file.clone(),
+            (None, _) => None,
+        };
+        Ok(UpgradeRequest {
+            command: (!self.command.is_empty()).then(|| self.command.clone()),
+            env: self.env.iter().cloned().collect(),
+            env_file,
+            label: self.label.clone(),
+            drained: self.drained,
+            systemd: self.systemd,
+        })
+    }
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("the name is missing".to_owned()),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(format!("there is no = in it; to set it empty: {text}=")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_env_file_is_ours() {
+        let upgrade = |file: &str| Upgrade {
+            env_file: Some(file.into()),
+            ..Upgrade::default()
+        };
+        let path = |file: &str| {
+            upgrade(file)
+                .request(Some(Path::new("/srv")))
+                .map(|r| r.env_file)
+        };
+        assert_eq!(path("env").expect("fine"), Some(PathBuf::from("/srv/env")));
+        assert_eq!(
+            path("/etc/env").expect("fine"),
+            Some(PathBuf::from("/etc/env"))
+        );
+        assert!(upgrade("env").request(None).is_err());
+        assert!(upgrade("/etc/env").request(None).is_ok());
+    }
+
+    #[test]
+    fn what_is_later_is_said() {
+        let canary = Upgrade {
+            canary: Some("2".to_owned()),
+            ..Upgrade::default()
+        };
+        let failure = canary.refuse_what_is_later().expect_err("later");
+        assert_eq!(failure.exit(), Exit::Usage);
+        let from_config = Upgrade {
+            from_config: true,
+            ..Upgrade::default()
+        };
+        assert!(from_config.refuse_what_is_later().is_err());
+        assert!(Upgrade::default().refuse_what_is_later().is_ok());
+    }
+}

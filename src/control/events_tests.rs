@@ -1,0 +1,340 @@
+use super::*;
+use crate::control::Timestamp;
+use crate::control::view::EventView;
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+/// One of every kind, as sentence and with its stable name.
+pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
+    let by = Caller { uid: 0, pid: 4711 };
+    let (worker, generation, pid) = (text("8.0"), 8, 812);
+    vec![
+        (
+            "master_started",
+            Event::MasterStarted {
+                pid,
+                version: text("0.1.0"),
+            },
+            "handover 0.1.0 runs, pid 812",
+        ),
+        (
+            "master_stopping",
+            Event::MasterStopping {
+                by: Some(by),
+                drain_timeout_ms: 20_000,
+            },
+            "stopping, asked by uid 0 (pid 4711); drains 20 s at most",
+        ),
+        (
+            "operation_queued",
+            Event::OperationQueued {
+                operation: text("up_9"),
+                operation_kind: OperationKind::Upgrade,
+                by,
+            },
+            "upgrade up_9 is queued, asked by uid 0 (pid 4711)",
+        ),
+        (
+            "operation_started",
+            Event::OperationStarted {
+                operation: text("up_9"),
+                operation_kind: OperationKind::Rollback,
+                by,
+            },
+            "rollback up_9 began, asked by uid 0 (pid 4711)",
+        ),
+        (
+            "operation_ended",
+            Event::OperationEnded {
+                operation: text("up_9"),
+                operation_kind: OperationKind::Upgrade,
+                result: OperationResult::Superseded,
+                reason: Some(text("up_10 came")),
+                duration_ms: 1200,
+            },
+            "upgrade up_9: superseded after 1.2 s: up_10 came",
+        ),
+        (
+            "config_refused",
+            Event::ConfigRefused {
+                reason: text("web.toml:3:1: no"),
+            },
+            "the config has a fault, nothing changed: web.toml:3:1: no",
+        ),
+        (
+            "generation_started",
+            Event::GenerationStarted {
+                generation,
+                label: Some(text("v42")),
+                workers: 2,
+                operation: None,
+            },
+            "generation 8 starts, 2 workers (v42)",
+        ),
+        (
+            "bake_started",
+            Event::BakeStarted {
+                generation,
+                bake_ms: 1000,
+            },
+            "generation 8 is ready and bakes for 1 s",
+        ),
+        (
+            "generation_active",
+            Event::GenerationActive {
+                generation,
+                previous: Some(7),
+            },
+            "generation 8 is active",
+        ),
+        (
+            "generation_draining",
+            Event::GenerationDraining {
+                generation: 7,
+                workers: 2,
+                drain_timeout_ms: 20_000,
+            },
+            "generation 7 drains, 20 s at most",
+        ),
+        (
+            "generation_ended",
+            Event::GenerationEnded { generation: 7 },
+            "generation 7 ended",
+        ),
+        (
+            "generation_failed",
+            Event::GenerationFailed {
+                generation,
+                worker: None,
+                reason: text("not ready"),
+            },
+            "generation 8 failed: not ready",
+        ),
+        (
+            "upgrade_failed",
+            Event::UpgradeFailed {
+                operation: None,
+                generation: Some(8),
+                worker: Some(worker.clone()),
+                serving: Some(7),
+                reason: text("exit code 3"),
+            },
+            "upgrade failed, generation 8, worker 8.0: exit code 3; generation 7 serves as before",
+        ),
+        (
+            "rollback",
+            Event::Rollback {
+                operation: None,
+                from: 8,
+                to: 7,
+                reason: text("it died"),
+            },
+            "generation 8 is let go: it died; generation 7 serves as before",
+        ),
+        (
+            "worker_launched",
+            Event::WorkerLaunched {
+                worker: worker.clone(),
+                generation,
+                pid,
+            },
+            "worker 8.0 launched, pid 812",
+        ),
+        (
+            "worker_ready",
+            Event::WorkerReady {
+                worker: worker.clone(),
+                generation,
+                pid,
+                ready_ms: 112,
+                ready_by: text("epoll_wait on listener http"),
+            },
+            "worker 8.0 is ready after 112 ms by epoll_wait on listener http",
+        ),
+        (
+            "worker_status",
+            Event::WorkerStatus {
+                worker: worker.clone(),
+                generation,
+                status: text("warm"),
+            },
+            "worker 8.0: warm",
+        ),
+        (
+            "worker_exited",
+            Event::WorkerExited {
+                worker: worker.clone(),
+                generation,
+                pid,
+                exit: text("signal 9 (KILL)"),
+                expected: false,
+            },
+            "worker 8.0 ended (pid 812): signal 9 (KILL)",
+        ),
+        (
+            "worker_restarting",
+            Event::WorkerRestarting {
+                worker: worker.clone(),
+                generation,
+                restarts: 1,
+                delay_ms: 80,
+            },
+            "worker 8.0 starts again in 80 ms (restart 1)",
+        ),
+        (
+            "worker_drained",
+            Event::WorkerDrained {
+                worker: worker.clone(),
+                generation,
+                drain_ms: 340,
+            },
+            "worker 8.0 drained in 340 ms",
+        ),
+        (
+            "worker_killed",
+            Event::WorkerKilled {
+                worker: worker.clone(),
+                generation,
+                pid,
+                reason: text("late"),
+            },
+            "worker 8.0 was killed (pid 812): late",
+        ),
+        (
+            "worker_elsewhere",
+            Event::WorkerElsewhere {
+                worker: worker.clone(),
+                generation,
+                reason: text("no"),
+            },
+            "worker 8.0: no",
+        ),
+        (
+            "crash_loop",
+            Event::CrashLoop {
+                worker: worker.clone(),
+                generation,
+                restarts: 5,
+                delay_ms: 30_000,
+                exit: text("exit code 1"),
+            },
+            "worker 8.0 ends again and again (5 restarts, last: exit code 1); it is started every \
+             30 s at most",
+        ),
+        (
+            "output_dropped",
+            Event::OutputDropped {
+                worker,
+                generation,
+                lines: 1,
+            },
+            "1 line of worker 8.0 not kept",
+        ),
+        (
+            "release_changed",
+            Event::ReleaseChanged {
+                generation,
+                files: vec![text("/srv/a"), text("/srv/b")],
+            },
+            "a worker of generation 8 starts from files that changed: /srv/a, /srv/b",
+        ),
+        (
+            "listener_repaired",
+            Event::ListenerRepaired {
+                listener: text("http"),
+                what: text("listening again"),
+            },
+            "listener http was broken and is repaired: listening again",
+        ),
+        (
+            "listener_failed",
+            Event::ListenerFailed {
+                listener: text("http"),
+                reason: text("in use"),
+            },
+            "listener http is broken: in use",
+        ),
+        (
+            "listener_changed",
+            Event::ListenerChanged {
+                listener: text("http"),
+                what: text("O_NONBLOCK is set"),
+            },
+            "listener http: O_NONBLOCK is set",
+        ),
+        (
+            "warning",
+            Event::Warning {
+                message: text("look"),
+            },
+            "look",
+        ),
+        (
+            "gap",
+            Event::Gap { from: 1, to: 9 },
+            "events 1 to 9 are no longer kept",
+        ),
+    ]
+}
+
+#[test]
+fn every_kind_has_its_stable_name_and_sentence() {
+    for (name, event, sentence) in one_of_each() {
+        let view = EventView::new(1, Timestamp::from_millis(0), &event);
+        assert_eq!(view.kind, name);
+        assert_eq!(event.to_string(), sentence);
+    }
+}
+
+#[test]
+fn every_kind_reads_back_from_its_flat_json() {
+    for (name, event, _) in one_of_each() {
+        let view = EventView::new(7, Timestamp::from_millis(1_774_112_645_120), &event);
+        let json = serde_json::to_string(&view).expect("json");
+        let head = format!(r#"{{"seq":7,"at":"2026-03-21T17:04:05.120Z","kind":"{name}","#);
+        assert!(json.starts_with(&head), "{json}");
+        let back: EventView = serde_json::from_str(&json).expect("reads back");
+        assert_eq!(back.event(), Some(event), "{name}");
+    }
+}
+
+#[test]
+fn an_event_of_a_newer_version_keeps_its_fields() {
+    let json = r#"{"seq":1,"at":"2026-03-21T17:04:05.000Z","kind":"session_lost","session":"s_0"}"#;
+    let view: EventView = serde_json::from_str(json).expect("it is an event");
+    assert_eq!(view.event(), None);
+    assert_eq!(view.fields["session"], "s_0");
+    assert_eq!(serde_json::to_string(&view).expect("json"), json);
+}
+
+#[test]
+fn an_event_without_its_number_is_none() {
+    for json in [
+        r#"{"at":"2026-03-21T17:04:05Z","kind":"gap"}"#,
+        r#"{"seq":"1"}"#,
+        "[]",
+    ] {
+        serde_json::from_str::<EventView>(json).expect_err(json);
+    }
+}
+
+#[test]
+fn spans_are_said_as_people_do() {
+    for (ms, said) in [
+        (0, "0 ms"),
+        (999, "999 ms"),
+        (1000, "1 s"),
+        (1250, "1.2 s"),
+        (10_900, "10 s"),
+        (119_999, "119 s"),
+        (120_000, "2 min"),
+        (185_000, "3 min 5 s"),
+        (7_200_000, "2 h"),
+        (11_520_000, "3 h 12 min"),
+        (200_000_000, "2 d 7 h"),
+    ] {
+        assert_eq!(Span(ms).to_string(), said);
+    }
+}

@@ -1,0 +1,68 @@
+//! Where masters live: the runtime directory, its lock and its control socket.
+//!
+//! One place for the master, which makes them, and the client, which looks
+//! for them. Whoever may write above a runtime directory could put another
+//! master there, so the directories above are checked before they are used.
+
+mod directory;
+mod places;
+
+pub use directory::{PathError, RuntimeDir, prepare};
+pub use places::{Places, default_runtime_dir};
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The name of the control socket in a runtime directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+/// The name of the lock that a running master holds. It says who holds it.
+pub const LOCK: &str = "lock";
+
+/// The control socket of the runtime directory `directory`.
+#[must_use]
+pub fn control_socket(directory: &Path) -> PathBuf {
+    directory.join(CONTROL_SOCKET)
+}
+
+/// Who holds the lock of a runtime directory, as its holder wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The master's process ID.
+    pub pid: i32,
+    /// The service's name.
+    pub name: String,
+}
+
+impl Holder {
+    /// What the lock of `directory` says, if it says something.
+    #[must_use]
+    pub fn of(directory: &Path) -> Option<Self> {
+        let text = fs::read_to_string(directory.join(LOCK)).ok()?;
+        let (pid, name) = text.trim_end().split_once(' ')?;
+        Some(Self {
+            pid: pid.parse().ok()?,
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Why a directory above a runtime directory cannot be trusted; none when it
+/// can. `user` is who relies on it.
+pub(super) fn distrust(parent: &Path, user: u32) -> Option<String> {
+    let meta = match fs::symlink_metadata(parent) {
+        Ok(meta) => meta,
+        Err(error) => return Some(error.to_string()),
+    };
+    if !meta.is_dir() {
+        return Some("it is no directory".to_owned());
+    }
+    if meta.uid() != 0 && meta.uid() != user {
+        return Some(format!("it belongs to uid {}", meta.uid()));
+    }
+    let (mode, sticky) = (meta.mode() & 0o777, meta.mode() & 0o1000 != 0);
+    if mode & 0o022 != 0 && !sticky {
+        return Some(format!("others may write to it (mode {mode:04o})"));
+    }
+    None
+}

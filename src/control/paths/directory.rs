@@ -1,0 +1,355 @@
+//! A master's own runtime directory: made, locked, and with its socket.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt,
+};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+
+use super::{CONTROL_SOCKET, Holder, LOCK, distrust};
+
+/// `sun_path` less its NUL (unix(7)).
+const SOCKET_PATH_MAX: usize = 107;
+/// Connections that may wait until the master's loop comes round.
+const BACKLOG: i32 = 1024;
+
+/// Why a runtime directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PathError {
+    /// Something could not be made or opened.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// "make", "open", "lock".
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another user could put something else there.
+    #[error(
+        "the runtime directory {} is not safe: {reason}; choose another with --runtime-dir",
+        path.display()
+    )]
+    Unsafe {
+        /// The directory in question: the runtime directory or the one above.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A live master has it.
+    #[error(
+        "{} belongs to a running master{}: upgrade it with `handover upgrade`, stop it with \
+         `handover stop`, or give this one another --name",
+        path.display(),
+        .holder.as_ref().map_or(String::new(), |h| format!(" ({}, pid {})", h.name, h.pid))
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it, where that could be read.
+        holder: Option<Holder>,
+    },
+    /// The control socket's path would not fit into an address.
+    #[error(
+        "{} is {length} bytes long, and the kernel takes {SOCKET_PATH_MAX} for a socket: choose a \
+         shorter --runtime-dir",
+        path.display()
+    )]
+    TooLong {
+        /// The socket's path.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+/// A runtime directory that is ours: as long as this lives, no other master
+/// can have it.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+    /// Locked by flock(2): the kernel unlocks it however the master ends.
+    lock: File,
+}
+
+/// Makes the runtime directory `path` if need be (0711: workers of other users
+/// reach their own sockets in it, nobody else lists it), and locks it for the
+/// service `name`.
+///
+/// # Errors
+/// When it cannot be made, is not safe, or a live master has it. What a dead
+/// master left is no error.
+pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
+    let user = rustix::process::geteuid().as_raw();
+    let absolute = std::path::absolute(path).map_err(io_error("find", path))?;
+    let path = absolute.as_path();
+    check_length(path)?;
+    if let Some(parent) = path.parent() {
+        make_parents(parent, user)?;
+        if let Some(reason) = distrust(parent, user) {
+            return Err(PathError::Unsafe {
+                path: parent.to_owned(),
+                reason,
+            });
+        }
+    }
+    make(path, user)?;
+    let lock = take_lock(path, name)?;
+    Ok(RuntimeDir {
+        path: path.to_owned(),
+        lock,
+    })
+}
+
+impl RuntimeDir {
+    /// Where it is; absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the control socket is.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        super::control_socket(&self.path)
+    }
+
+    /// The lock's descriptor: a master that executes itself keeps it open.
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Binds the control socket, with mode 0600, in place of what a dead
+    /// master left. It is non-blocking, as tokio wants it.
+    ///
+    /// # Errors
+    /// As socket(2), bind(2), listen(2) and rename(2).
+    pub fn bind_control(&self) -> io::Result<UnixListener> {
+        let path = self.control_socket();
+        let fresh = self.path.join(format!("{CONTROL_SOCKET}.new"));
+        remove_if_there(&fresh)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        // Linux gives the path the mode of the unbound socket: so there is no
+        // moment in which others could connect.
+        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(&fresh)?)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+        listen(&socket, BACKLOG)?;
+        fs::rename(&fresh, &path)?;
+        Ok(UnixListener::from(socket))
+    }
+
+    /// Removes the control socket: the end of the service. The directory and
+    /// its lock stay, so that two masters never lock two different files.
+    ///
+    /// # Errors
+    /// As unlink(2); that it is gone already is none.
+    pub fn remove_control(&self) -> io::Result<()> {
+        remove_if_there(&self.control_socket())
+    }
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError {
+    let path = path.to_owned();
+    move |source| PathError::Io { what, path, source }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn check_length(path: &Path) -> Result<(), PathError> {
+    let socket = path.join(format!("{CONTROL_SOCKET}.new"));
+    let length = socket.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        return Err(PathError::TooLong {
+            path: socket,
+            length,
+        });
+    }
+    Ok(())
+}
+
+fn make_parents(parent: &Path, user: u32) -> Result<(), PathError> {
+    // Root's workers may be other users and must pass; a user's are the user.
+    let mode = if user == 0 { 0o755 } else { 0o700 };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(parent)
+        .map_err(io_error("make the directory", parent))
+}
+
+fn make(path: &Path, user: u32) -> Result<(), PathError> {
+    match DirBuilder::new().mode(0o711).create(path) {
+        // The umask took its share.
+        Ok(()) => {
+            return fs::set_permissions(path, fs::Permissions::from_mode(0o711))
+                .map_err(io_error("set the mode of", path));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(io_error("make the directory", path)(error)),
+    }
+    let meta = fs::symlink_metadata(path).map_err(io_error("look at", path))?;
+    let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
+    let reason = if !meta.is_dir() {
+        "it is no directory".to_owned()
+    } else if owner != user && owner != 0 {
+        format!("it belongs to uid {owner}")
+    } else if mode & 0o022 != 0 {
+        format!("others may write to it (mode {mode:04o})")
+    } else {
+        return Ok(());
+    };
+    Err(PathError::Unsafe {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
+    let path = directory.join(LOCK);
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(io_error("open", &path))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let path = directory.to_owned();
+            return Err(PathError::InUse {
+                holder: Holder::of(&path),
+                path,
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
+    }
+    let line = format!("{} {}\n", std::process::id(), name.replace('\n', " "));
+    lock.set_len(0)
+        .and_then(|()| lock.write_all(line.as_bytes()))
+        .map_err(io_error("write", &path))?;
+    Ok(lock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A directory that only its owner may write to, as tempfile makes it.
+    fn room() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary directory")
+    }
+
+    #[test]
+    fn a_fresh_directory_is_made_locked_and_bound() {
+        let room = room();
+        let dir = prepare(&room.path().join("a/web"), "web").expect("fresh");
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o711);
+        let listener = dir.bind_control().expect("bound");
+        assert_eq!(mode(&dir.control_socket()), 0o600);
+        UnixStream::connect(dir.control_socket()).expect("it listens");
+        let me = Holder {
+            pid: std::process::id().cast_signed(),
+            name: "web".to_owned(),
+        };
+        assert_eq!(Holder::of(dir.path()), Some(me));
+        drop(listener);
+        dir.remove_control().expect("removed");
+        dir.remove_control().expect("gone already");
+    }
+
+    #[test]
+    fn a_live_master_keeps_its_directory() {
+        let room = room();
+        let path = room.path().join("web");
+        let _dir = prepare(&path, "web").expect("fresh");
+        let error = prepare(&path, "other").expect_err("in use").to_string();
+        let pid = std::process::id();
+        assert!(
+            error.contains(&format!("running master (web, pid {pid})")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_a_dead_master_left_is_taken_over() {
+        let room = room();
+        let path = room.path().join("web");
+        let first = prepare(&path, "web").expect("fresh");
+        // Closing without removing is what a crash does.
+        drop(first.bind_control().expect("bound"));
+        drop(first);
+        fs::write(path.join("control.sock.new"), "").expect("a half-made one");
+        let second = prepare(&path, "web").expect("stale is free");
+        let _listener = second.bind_control().expect("bound over it");
+        UnixStream::connect(second.control_socket()).expect("the new one listens");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        let room = room();
+        let open = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        };
+        let path = room.path().join("web");
+        fs::create_dir(&path).expect("made");
+        open(&path, 0o777);
+        let error = prepare(&path, "web").expect_err("unsafe").to_string();
+        assert!(
+            error.contains("others may write to it (mode 0777)"),
+            "{error}"
+        );
+        open(&path, 0o755);
+        open(room.path(), 0o777);
+        let error = prepare(&path, "web").expect_err("unsafe above").to_string();
+        assert!(error.contains(&*room.path().to_string_lossy()), "{error}");
+        // Sticky, like /tmp: nobody else can replace it.
+        open(room.path(), 0o1777);
+        prepare(&path, "web").expect("safe");
+    }
+
+    #[test]
+    fn a_link_or_a_file_in_its_place_is_refused() {
+        let room = room();
+        let target = room.path().join("target");
+        fs::create_dir(&target).expect("made");
+        let link = room.path().join("link");
+        std::os::unix::fs::symlink(&target, &link).expect("linked");
+        let error = prepare(&link, "web").expect_err("a link").to_string();
+        assert!(error.contains("it is no directory"), "{error}");
+        fs::write(room.path().join("file"), "").expect("written");
+        prepare(&room.path().join("file"), "web").expect_err("a file");
+        prepare(&room.path().join("file/web"), "web").expect_err("below a file");
+    }
+
+    #[test]
+    fn a_path_too_long_for_a_socket_says_so() {
+        let error = prepare(&Path::new("/tmp").join("x".repeat(120)), "web").expect_err("long");
+        assert!(
+            error.to_string().contains("choose a shorter --runtime-dir"),
+            "{error}"
+        );
+    }
+}

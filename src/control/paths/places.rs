@@ -1,0 +1,149 @@
+//! The places where runtime directories are made and looked for.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What decides where runtime directories are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The effective user ID.
+    pub user: u32,
+    /// `$RUNTIME_DIRECTORY`: systemd's, for this very service.
+    pub runtime_directory: Option<OsString>,
+    /// `$XDG_RUNTIME_DIR`: the user's, made at login.
+    pub user_runtime: Option<OsString>,
+    /// `/run/handover`; another in tests.
+    pub system: PathBuf,
+    /// `/tmp`; another in tests.
+    pub temporary: PathBuf,
+}
+
+/// The runtime directory of the service `name`, when `--runtime-dir` does not
+/// say otherwise: `$RUNTIME_DIRECTORY`, else `/run/handover/NAME` as root,
+/// else `$XDG_RUNTIME_DIR/handover/NAME`, else `/tmp/handover-UID/NAME`.
+#[must_use]
+pub fn default_runtime_dir(name: &str) -> PathBuf {
+    Places::from_env().default_for(name)
+}
+
+impl Places {
+    /// Those of this process.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self {
+            user: rustix::process::geteuid().as_raw(),
+            runtime_directory: env::var_os("RUNTIME_DIRECTORY"),
+            user_runtime: env::var_os("XDG_RUNTIME_DIR"),
+            system: PathBuf::from("/run/handover"),
+            temporary: PathBuf::from("/tmp"),
+        }
+    }
+
+    /// The runtime directory of the service `name`.
+    #[must_use]
+    pub fn default_for(&self, name: &str) -> PathBuf {
+        if let Some(given) = self.given() {
+            return given;
+        }
+        let root = if self.user == 0 {
+            self.system.clone()
+        } else {
+            self.of_the_user().unwrap_or_else(|| self.last_resort())
+        };
+        root.join(component(name))
+    }
+
+    /// The directory that systemd made for this very service.
+    #[must_use]
+    pub fn given(&self) -> Option<PathBuf> {
+        // systemd separates several by colons (systemd.exec(5)).
+        let given = self.runtime_directory.as_ref()?.to_str()?;
+        absolute(Path::new(given.split(':').next()?))
+    }
+
+    /// The directories that hold runtime directories, most likely first.
+    #[must_use]
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let mut roots = vec![self.system.clone()];
+        roots.extend(self.of_the_user());
+        roots.push(self.last_resort());
+        roots
+    }
+
+    fn of_the_user(&self) -> Option<PathBuf> {
+        // A relative one is to be ignored (XDG Base Directory Specification).
+        absolute(Path::new(self.user_runtime.as_ref()?)).map(|dir| dir.join("handover"))
+    }
+
+    fn last_resort(&self) -> PathBuf {
+        self.temporary.join(format!("handover-{}", self.user))
+    }
+}
+
+fn absolute(path: &Path) -> Option<PathBuf> {
+    path.is_absolute().then(|| path.to_owned())
+}
+
+/// `name` as one component of a path: a name like `a/b` or `..` stays inside.
+fn component(name: &str) -> String {
+    match name {
+        "" | "." | ".." => "_".to_owned(),
+        _ => name.replace(['/', '\0'], "_"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(user: u32, systemd: Option<&str>, xdg: Option<&str>) -> Places {
+        Places {
+            user,
+            runtime_directory: systemd.map(OsString::from),
+            user_runtime: xdg.map(OsString::from),
+            system: PathBuf::from("/run/handover"),
+            temporary: PathBuf::from("/tmp"),
+        }
+    }
+
+    #[test]
+    fn the_runtime_directory_follows_who_runs_and_where() {
+        for (user, systemd, xdg, expected) in [
+            (0, None, None, "/run/handover/web"),
+            (0, None, Some("/run/user/0"), "/run/handover/web"),
+            (
+                1000,
+                None,
+                Some("/run/user/1000"),
+                "/run/user/1000/handover/web",
+            ),
+            (1000, None, None, "/tmp/handover-1000/web"),
+            (1000, None, Some(""), "/tmp/handover-1000/web"),
+            (1000, None, Some("relative"), "/tmp/handover-1000/web"),
+            (
+                1000,
+                Some("/run/handover/x"),
+                Some("/run/user/1000"),
+                "/run/handover/x",
+            ),
+            (0, Some("/run/a:/run/b"), None, "/run/a"),
+            (0, Some(""), None, "/run/handover/web"),
+        ] {
+            let found = places(user, systemd, xdg).default_for("web");
+            assert_eq!(found, Path::new(expected), "{user} {systemd:?} {xdg:?}");
+        }
+    }
+
+    #[test]
+    fn no_name_leaves_its_place() {
+        let root = places(0, None, None);
+        for (name, expected) in [
+            ("", "/run/handover/_"),
+            ("..", "/run/handover/_"),
+            ("a/../../b", "/run/handover/a_.._.._b"),
+        ] {
+            assert_eq!(root.default_for(name), Path::new(expected));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What a connection is waiting for, and until when it may.
+//!
+//! hyper's own header timeout runs between requests too, so that a head could
+//! take as long as an idle connection may last, and nothing bounds a client
+//! that does not read. Here each has its own bound.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Instant;
+
+use super::Limits;
+
+/// The state of one connection, shared by its stream and its requests.
+#[derive(Debug)]
+pub(super) struct Activity(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// Since when the client does not take what is to be written.
+    write_blocked: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Nothing is asked.
+    Idle(Instant),
+    /// A request's head comes in.
+    Head(Instant),
+    /// A request is answered.
+    Busy,
+}
+
+impl Activity {
+    /// A connection that was just made, and owes its first request.
+    pub(super) fn new() -> Arc<Self> {
+        let phase = Phase::Head(Instant::now());
+        Arc::new(Self(Mutex::new(State {
+            phase,
+            write_blocked: None,
+        })))
+    }
+
+    /// A request's head was read.
+    pub(super) fn request_began(&self) {
+        self.state().phase = Phase::Busy;
+    }
+
+    /// Its answer was handed over.
+    pub(super) fn request_ended(&self) {
+        self.state().phase = Phase::Idle(Instant::now());
+    }
+
+    /// When the connection is to be closed if nothing happens.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        let state = self.state();
+        let phase = match state.phase {
+            Phase::Idle(since) => Some(since + limits.idle_timeout),
+            Phase::Head(since) => Some(since + limits.head_timeout),
+            Phase::Busy => None,
+        };
+        let write = state
+            .write_blocked
+            .map(|since| since + limits.write_timeout);
+        match (phase, write) {
+            (Some(phase), Some(write)) => Some(phase.min(write)),
+            (phase, write) => phase.or(write),
+        }
+    }
+
+    fn bytes_came(&self) {
+        let mut state = self.state();
+        if matches!(state.phase, Phase::Idle(_)) {
+            state.phase = Phase::Head(Instant::now());
+        }
+    }
+
+    fn written<T>(&self, outcome: &Poll<T>) {
+        let mut state = self.state();
+        match outcome {
+            Poll::Ready(_) => state.write_blocked = None,
+            Poll::Pending if state.write_blocked.is_none() => {
+                state.write_blocked = Some(Instant::now());
+            }
+            Poll::Pending => {}
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Assignments only: it cannot be poisoned half-way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream that reports what passes.
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
+    }
+}
+
+impl<S: Read + Unpin> Read for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if outcome.is_ready() {
+            self.activity.bytes_came();
+        }
+        outcome
+    }
+}
+
+impl<S: Write + Unpin> Write for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.activity.written(&outcome);
+        outcome
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.activity.written(&outcome);
+        outcome
+    }
+}

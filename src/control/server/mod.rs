@@ -1,0 +1,249 @@
+//! The server: HTTP/1.1 over the unix socket, every part of it bounded.
+
+mod activity;
+mod body;
+mod connection;
+mod handler;
+mod hostile;
+mod query;
+mod refuse;
+mod reply;
+mod route;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{ApiError, Caller, ErrorKind, Event, EventLog, Request};
+pub use hostile::feed;
+
+/// What the server allows itself and its clients.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once; a further one is told to come back (503).
+    pub connections: usize,
+    /// Further connections that are told so at once; beyond, they are closed.
+    pub refusals: usize,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// From a request's first byte (or the connection) to the head's end.
+    pub head_timeout: Duration,
+    /// From the head's end to the body's.
+    pub body_timeout: Duration,
+    /// From one answer to the next request.
+    pub idle_timeout: Duration,
+    /// For a client that does not read what it asked for.
+    pub write_timeout: Duration,
+    /// For the master to take a call and answer it; not for an operation.
+    pub answer_timeout: Duration,
+    /// Between comments in a stream where nothing happens.
+    pub heartbeat: Duration,
+    /// How long accepting pauses when no descriptor is to be had.
+    pub pause: Duration,
+    /// From the end of the event log to the end of the last connection.
+    pub linger: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            refusals: 32,
+            head_bytes: 16 * 1024,
+            body_bytes: 1024 * 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            answer_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(30),
+            pause: Duration::from_millis(250),
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Limits {
+    /// The default, less where this process may open few descriptors: clients
+    /// must not use up what the master needs to launch a worker.
+    #[must_use]
+    pub fn for_this_process() -> Self {
+        let limits = Self::default();
+        let descriptors = getrlimit(Resource::Nofile)
+            .current
+            .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        Self {
+            connections: limits.connections.min(descriptors / 4).max(1),
+            refusals: limits.refusals.min(descriptors / 16),
+            ..limits
+        }
+    }
+}
+
+/// Serves the control API on `listener` until `events` is closed.
+///
+/// Every call goes to whoever reads `calls`, who must answer each soon; what
+/// takes its time is an [`Answer::Operation`](super::Answer::Operation). After
+/// [`EventLog::close`] no connection is accepted, streams end, what can be
+/// answered is answered, and the future is ready within a second. Dropping it
+/// closes every connection at once.
+///
+/// It spawns a task for each connection: it must run on a tokio runtime.
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Request>, events: EventLog) {
+    serve_within(listener, calls, events, Limits::for_this_process()).await;
+}
+
+/// [`serve`] with other limits.
+pub async fn serve_within(
+    listener: UnixListener,
+    calls: mpsc::Sender<Request>,
+    events: EventLog,
+    limits: Limits,
+) {
+    let mut server = Server {
+        places: Arc::new(Semaphore::new(limits.connections)),
+        refusals: Arc::new(Semaphore::new(limits.refusals)),
+        owner: rustix::process::geteuid().as_raw(),
+        context: Arc::new(Context {
+            calls,
+            events,
+            limits,
+        }),
+        tasks: JoinSet::new(),
+        warned: None,
+    };
+    server.run(&listener).await;
+    // A client that connects now gets "connection refused", not silence.
+    drop(listener);
+    server.finish().await;
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub(in crate::control) struct Context {
+    calls: mpsc::Sender<Request>,
+    events: EventLog,
+    limits: Limits,
+}
+
+struct Server {
+    context: Arc<Context>,
+    /// The user that the master runs as.
+    owner: u32,
+    places: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+    /// When it was said last that accepting fails.
+    warned: Option<Instant>,
+}
+
+impl Server {
+    async fn run(&mut self, listener: &UnixListener) {
+        let events = self.context.events.clone();
+        let mut closed = std::pin::pin!(events.closed());
+        loop {
+            tokio::select! {
+                () = &mut closed => return,
+                // Ended tasks are let go of as they end.
+                Some(_) = self.tasks.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => self.admit(stream),
+                    Err(error) => {
+                        let Some(pause) = self.on_accept_error(&error) else { continue };
+                        tokio::select! {
+                            () = &mut closed => return,
+                            () = sleep(pause) => {}
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        let caller = match stream.peer_cred() {
+            Ok(peer) => Caller {
+                uid: peer.uid(),
+                pid: peer.pid().unwrap_or(0),
+            },
+            // Without a name nobody comes in.
+            Err(_) => return,
+        };
+        if let Some(error) = forbidden(caller, self.owner) {
+            return self.refuse(stream, error);
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let most = self.context.limits.connections;
+            let error = ApiError::new(
+                ErrorKind::Busy,
+                format_args!("{most} connections are open, which is the most at once"),
+            );
+            return self.refuse(stream, error.hint("try again, or close some of them"));
+        };
+        let context = Arc::clone(&self.context);
+        self.tasks.spawn(async move {
+            connection::drive(stream, caller, context).await;
+            drop(place);
+        });
+    }
+
+    fn refuse(&mut self, stream: UnixStream, error: ApiError) {
+        if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
+            self.tasks.spawn(async move {
+                refuse::refuse(stream, error).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// How long to wait after `error`; none where the next try may succeed.
+    fn on_accept_error(&mut self, error: &io::Error) -> Option<Duration> {
+        if Errno::from_io_error(error) == Some(Errno::CONNABORTED) {
+            return None;
+        }
+        let now = Instant::now();
+        let again = Duration::from_secs(60);
+        if self
+            .warned
+            .is_none_or(|last| now.duration_since(last) >= again)
+        {
+            self.warned = Some(now);
+            let message = format!("the control socket cannot accept a connection: {error}");
+            self.context.events.push(&Event::Warning { message });
+        }
+        Some(self.context.limits.pause)
+    }
+
+    async fn finish(mut self) {
+        let linger = self.context.limits.linger;
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        // What did not end in time is ended by dropping its task.
+        let _ = timeout(linger, all).await;
+    }
+}
+
+/// Only root and the master's own user give orders.
+fn forbidden(caller: Caller, owner: u32) -> Option<ApiError> {
+    if caller.uid == 0 || caller.uid == owner {
+        return None;
+    }
+    let message = format_args!(
+        "uid {} may not speak to this master, which runs as uid {owner}",
+        caller.uid
+    );
+    let error = ApiError::new(ErrorKind::Forbidden, message);
+    Some(error.hint(format_args!("ask as root or as uid {owner}")))
+}
+
+#[cfg(test)]
+mod tests;

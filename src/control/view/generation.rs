@@ -1,0 +1,146 @@
+//! Generations, their release and their workers, in `status`.
+
+use serde::{Deserialize, Serialize};
+
+use super::words;
+use crate::control::Timestamp;
+
+/// A numbered set of workers that run one release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GenerationView {
+    /// Its number; numbers only grow.
+    pub number: u32,
+    /// What the caller of the upgrade named it.
+    pub label: Option<String>,
+    /// Where it stands.
+    pub state: GenerationState,
+    /// What it runs.
+    pub release: ReleaseView,
+    /// When its first worker was launched.
+    pub started_at: Timestamp,
+    /// When its last process is ended, finished or not; null while it is not
+    /// draining.
+    pub drain_deadline: Option<Timestamp>,
+    /// Its workers, by slot.
+    pub workers: Vec<WorkerView>,
+}
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationState {
+    /// Not all of its workers are ready yet.
+    Starting,
+    /// Ready, and watched beside the old one.
+    Baking,
+    /// A few workers of it serve until promoted or aborted.
+    Canary,
+    /// It serves.
+    Active,
+    /// It finishes what it has.
+    Draining,
+    /// It served, and has no process any more.
+    Ended,
+    /// It never became active.
+    Failed,
+    /// A state of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+words!(GenerationState {
+    Starting => "starting",
+    Baking => "baking",
+    Canary => "canary",
+    Active => "active",
+    Draining => "draining",
+    Ended => "ended",
+    Failed => "failed",
+    Unknown => "unknown",
+});
+
+/// What a generation runs, as it was when the upgrade began. Its environment
+/// is not here: it may hold secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseView {
+    /// The argv, before templates are filled in.
+    pub command: Vec<String>,
+    /// The file that is executed, resolved.
+    pub executable: String,
+    /// The executable's GNU build ID in hex, when it has one.
+    pub build_id: Option<String>,
+    /// What of it stays the same when files change on disk.
+    pub pinned: Pinned,
+    /// Files named in the command that changed since: a new worker of this
+    /// generation would run them. Empty where nothing did.
+    #[serde(default)]
+    pub changed_files: Vec<String>,
+}
+
+/// How much of a release is held by descriptor rather than by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pinned {
+    /// The program itself: a respawn runs the same bytes, whatever is on disk.
+    Program,
+    /// The directory: a moved `current` link changes nothing, an edited file does.
+    Directory,
+    /// Nothing: what the path holds when a worker starts is what runs.
+    Path,
+    /// A way of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+words!(Pinned {
+    Program => "program",
+    Directory => "directory",
+    Path => "path",
+    Unknown => "unknown",
+});
+
+/// One application process of a generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// `GENERATION.SLOT`.
+    pub id: String,
+    /// Its process ID; null while none runs in this slot.
+    pub pid: Option<i32>,
+    /// Where it stands.
+    pub state: WorkerState,
+    /// From its launch to its readiness, in milliseconds; null before.
+    pub ready_ms: Option<u64>,
+    /// Which evidence made it ready: "epoll_wait on listener http", "READY=1".
+    pub ready_by: Option<String>,
+    /// What it said last with `STATUS=`.
+    pub status: Option<String>,
+    /// How often this slot was started again in this generation.
+    pub restarts: u32,
+    /// Connections that it holds; null where they are not counted.
+    pub connections: Option<u64>,
+}
+
+/// Where a worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Launched, or waiting to be launched again.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It was told to finish.
+    Draining,
+    /// It ended and is not started again.
+    Exited,
+    /// A state of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+words!(WorkerState {
+    Starting => "starting",
+    Ready => "ready",
+    Draining => "draining",
+    Exited => "exited",
+    Unknown => "unknown",
+});

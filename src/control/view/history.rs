@@ -1,0 +1,12 @@
+//! `GET /v1/history`.
+
+use serde::{Deserialize, Serialize};
+
+use super::OperationView;
+
+/// Operations that ended, and those under way: newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// Number, label, who asked (uid, pid), result, duration and reason of each.
+    pub operations: Vec<OperationView>,
+}
