@@ -34,7 +34,9 @@ pub fn unused(manifest: &str, tree: &Tree) -> Vec<String> {
                 counts && code.code.iter().any(|line| names(line, &path))
             });
             if !used {
-                faults.push(format!("Cargo.toml: [{section}] {name} is used nowhere; remove it"));
+                faults.push(format!(
+                    "Cargo.toml: [{section}] {name} is used nowhere; remove it"
+                ));
             }
         }
     }
@@ -46,7 +48,9 @@ fn keys<'a>(manifest: &'a str, section: &str) -> Vec<&'a str> {
     let head = format!("[{section}]");
     let lines = manifest.lines().skip_while(|line| *line != head).skip(1);
     let lines = lines.take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| Some(line.split_once('=')?.0.trim())).collect()
+    lines
+        .filter_map(|line| Some(line.split_once('=')?.0.trim()))
+        .collect()
 }
 
 fn names(line: &str, path: &str) -> bool {
@@ -73,21 +77,30 @@ fn host() -> String {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let output = Command::new(rustc).arg("-vV").output().expect("rustc runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host").to_owned()
+    text.lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("a host")
+        .to_owned()
 }
 
 /// Crates from elsewhere than the registry, or under another licence.
 pub fn strangers(metadata: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     for package in metadata["packages"].as_array().expect("a list of packages") {
-        let Some(source) = package["source"].as_str() else { continue }; // this crate itself
+        let Some(source) = package["source"].as_str() else {
+            continue;
+        }; // this crate itself
         let name = format!("{} {}", package["name"], package["version"]).replace('"', "");
         if !source.starts_with("registry+") {
-            faults.push(format!("Cargo.lock: {name} comes from {source}, not from the registry"));
+            faults.push(format!(
+                "Cargo.lock: {name} comes from {source}, not from the registry"
+            ));
         }
         let licence = package["license"].as_str().unwrap_or("none");
         if !allowed(licence) {
-            faults.push(format!("Cargo.lock: {name} is under {licence}: allow it or leave it"));
+            faults.push(format!(
+                "Cargo.lock: {name} is under {licence}: allow it or leave it"
+            ));
         }
     }
     faults
@@ -96,7 +109,8 @@ pub fn strangers(metadata: &Value) -> Vec<String> {
 /// As much of an SPDX expression as crates use: alternatives, all of which must hold where joined by AND.
 pub fn allowed(expression: &str) -> bool {
     let plain = expression.replace(['(', ')'], "").replace('/', " OR ");
-    plain
-        .split(" AND ")
-        .all(|part| part.split(" OR ").any(|licence| LICENCES.contains(&licence.trim())))
+    plain.split(" AND ").all(|part| {
+        part.split(" OR ")
+            .any(|licence| LICENCES.contains(&licence.trim()))
+    })
 }

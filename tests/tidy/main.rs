@@ -20,7 +20,12 @@ fn root() -> &'static Path {
 }
 
 fn report(faults: &[String]) {
-    assert!(faults.is_empty(), "{} faults\n{}\n", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}\n",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 #[test]
@@ -39,14 +44,22 @@ fn the_fleet_compiles_alone() {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let result = std::process::Command::new(rustc)
         .current_dir(root())
-        .args(["--edition=2024", "--crate-type=lib", "--crate-name=fleet", "--emit=metadata"])
+        .args([
+            "--edition=2024",
+            "--crate-type=lib",
+            "--crate-name=fleet",
+            "--emit=metadata",
+        ])
         .args(["-Aunused", "-Adead_code", "--out-dir"])
         .arg(output.path())
         .arg("src/fleet/mod.rs")
         .output()
         .expect("rustc runs");
     let said = String::from_utf8_lossy(&result.stderr);
-    assert!(result.status.success(), "src/fleet needs something from outside:\n{said}");
+    assert!(
+        result.status.success(),
+        "src/fleet needs something from outside:\n{said}"
+    );
 }
 
 #[test]
