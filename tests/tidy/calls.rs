@@ -101,7 +101,7 @@ const BANS: &[Ban] = &[
     ),
     ban(
         "#![allow(",
-        Scope::All,
+        Scope::Code,
         &[],
         "#[expect(…, reason = …)] says when it is no longer needed",
     ),

@@ -20,7 +20,7 @@ pub struct File {
     pub modules: Vec<Module>,
 }
 
-/// `mod name;`
+/// `mod name;`, or `include!("path")` without a name.
 #[derive(Clone)]
 pub struct Module {
     pub name: String,
@@ -198,23 +198,29 @@ pub fn item_end(code: &[String], start: usize) -> usize {
 }
 
 fn modules(code: &[String], lines: &[String], test: &[bool]) -> Vec<Module> {
+    let quoted = |line: &str, before: &str| -> Option<String> {
+        let (_, rest) = line.split_once(before)?;
+        Some(rest.split('"').next()?.to_owned())
+    };
     let mut modules = Vec::new();
     for (index, line) in code.iter().enumerate() {
+        let test = test[index];
+        if line.contains("include!(")
+            && let Some(path) = quoted(&lines[index], "include!(\"")
+        {
+            let (name, path) = (String::new(), Some(path));
+            modules.push(Module { name, path, test });
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
-        let Some(at) = words.iter().position(|word| *word == "mod") else {
+        let after_mod = words.iter().skip_while(|word| **word != "mod").nth(1);
+        let Some(name) = after_mod.and_then(|word| word.strip_suffix(';')) else {
             continue;
         };
-        let Some(name) = words.get(at + 1).and_then(|word| word.strip_suffix(';')) else {
-            continue;
-        };
-        let path = index.checked_sub(1).and_then(|before| {
-            let (_, rest) = lines[before].split_once("#[path = \"")?;
-            Some(rest.split('"').next()?.to_owned())
-        });
+        let before = index.checked_sub(1).map(|before| lines[before].as_str());
         modules.push(Module {
             name: name.to_owned(),
-            path,
-            test: test[index],
+            path: before.and_then(|before| quoted(before, "#[path = \"")),
+            test,
         });
     }
     modules
