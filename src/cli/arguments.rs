@@ -24,7 +24,8 @@ use super::upgrade::Upgrade;
 #[command(name = "handover", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
-    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone."
+    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone, 130 \
+    interrupted while waiting."
 )]
 struct Arguments {
     #[command(subcommand)]

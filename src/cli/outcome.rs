@@ -28,7 +28,7 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
         OperationKind::Scale => {
             let workers = operation
                 .workers
-                .map(|n| format!(" has {} now", Count(n, "worker")));
+                .map(|n| format!(" has {} now", Count::of(n, "worker")));
             format!("{name}: {generation}{}", workers.unwrap_or_default())
         }
         _ if operation.unchanged => {
@@ -54,7 +54,7 @@ fn how(operation: &OperationView) -> String {
     });
     let workers = operation
         .workers
-        .map(|count| Count(count, "worker").to_string());
+        .map(|count| Count::of(count, "worker").to_string());
     let baked = operation
         .bake_ms
         .filter(|ms| *ms > 0)

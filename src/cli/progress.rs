@@ -159,7 +159,7 @@ impl Progress {
         format!(
             "starts, {} of {} ready",
             self.ready,
-            Count(self.workers, "worker")
+            Count::of(self.workers, "worker")
         )
     }
 

@@ -319,22 +319,3 @@ fn an_event_without_its_number_is_none() {
         serde_json::from_str::<EventView>(json).expect_err(json);
     }
 }
-
-#[test]
-fn spans_are_said_as_people_do() {
-    for (ms, said) in [
-        (0, "0 ms"),
-        (999, "999 ms"),
-        (1000, "1 s"),
-        (1250, "1.2 s"),
-        (10_900, "10 s"),
-        (119_999, "119 s"),
-        (120_000, "2 min"),
-        (185_000, "3 min 5 s"),
-        (7_200_000, "2 h"),
-        (11_520_000, "3 h 12 min"),
-        (200_000_000, "2 d 7 h"),
-    ] {
-        assert_eq!(Span(ms).to_string(), said);
-    }
-}
