@@ -85,19 +85,19 @@ impl EventLog {
         }))
     }
 
-    /// Records that `event` happened now, and wakes who follows. Returns its
-    /// number.
-    pub fn push(&self, event: &Event) -> u64 {
-        let seq = {
+    /// Records that `event` happened now, and wakes who follows. Returns it as
+    /// it is recorded.
+    pub fn push(&self, event: &Event) -> EventView {
+        let view = {
             let mut ring = self.ring();
             ring.last += 1;
             let view = EventView::new(ring.last, Timestamp::now(), event);
             let stored = Stored::new(&view);
             ring.push(stored);
-            ring.last
+            view
         };
-        self.0.head.send_modify(|head| head.last = seq);
-        seq
+        self.0.head.send_modify(|head| head.last = view.seq);
+        view
     }
 
     /// The number of the newest event; 0 before there is one.

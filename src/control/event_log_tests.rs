@@ -22,7 +22,7 @@ async fn next(subscription: &mut Subscription) -> Option<Batch> {
 fn events_are_numbered_and_the_oldest_forgotten() {
     let log = EventLog::new();
     for n in 1..=EVENTS_MAX as u64 + 10 {
-        assert_eq!(log.push(&warning("x")), n);
+        assert_eq!(log.push(&warning("x")).seq, n);
     }
     let kept = numbers(&log.after(0));
     assert_eq!((kept.len(), kept[0]), (EVENTS_MAX, 11));
@@ -89,7 +89,7 @@ async fn a_follower_of_another_master_gets_all_of_this_one() {
 async fn closing_ends_followers_after_the_last_event() {
     let log = EventLog::continuing_after(41);
     let mut follower = log.subscribe(log.last());
-    assert_eq!(log.push(&warning("last words")), 42);
+    assert_eq!(log.push(&warning("last words")).seq, 42);
     log.close();
     log.closed().await;
     assert_eq!(

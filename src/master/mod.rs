@@ -1,1 +1,160 @@
-//! (room: master)
+//! The master: one thread, one loop, no client byte.
+//!
+//! Knows: how the other rooms fit together. It turns what happens (signals,
+//! calls, ends of processes, notify datagrams, evidence) into events of the
+//! [`fleet`](crate::fleet), and performs the effects that come back, in their
+//! order. Must not know: rules. Whether a worker is respawned, a generation
+//! fails or an answer is due is decided in `fleet`, never here.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `start` | from a config to a running master, and its end |
+//! | `turn` | the loop: what is waited for |
+//! | `signals` | what a signal means |
+//! | `calls` | what the control API asks |
+//! | `operations` | who waits for what, and what became of it |
+//! | `request` | from a call to a release to an event of the fleet |
+//! | `releases` | releases by number |
+//! | `environment` | what a worker sees |
+//! | `launch` | from an effect to a process |
+//! | `worker` | a worker as the master holds it |
+//! | `output` | what workers print |
+//! | `watching` | observing readiness |
+//! | `notices` | what workers say on their notify sockets |
+//! | `ends` | ends of processes, and what they leave behind |
+//! | `effects` | performs what the fleet decided |
+//! | `notes` | what the fleet decided, as events for people |
+//! | `failures` | why a generation failed, in words |
+//! | `listeners` | repairs of listeners |
+//! | `status` | what `status` says |
+//! | `sentence` | what systemd is told |
+//! | `runtime_dir` | where the control socket and the workers' files are |
+
+mod calls;
+mod effects;
+mod ends;
+mod environment;
+mod failures;
+mod launch;
+mod listeners;
+mod notes;
+mod notices;
+mod operations;
+mod output;
+mod releases;
+mod request;
+mod runtime_dir;
+mod sentence;
+mod signals;
+mod start;
+mod status;
+mod turn;
+mod watching;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::config::{Config, Loaded, Sources};
+use crate::control::view::UpgradesView;
+use crate::control::{Event, EventLog, Severity, Timestamp};
+use crate::fleet::{self, Fleet, GenerationNumber, WorkerId};
+use crate::logging::{Level, Record, Sink};
+use crate::process::{LaunchFailure, Launcher};
+use crate::readiness::notify::Datagram;
+use crate::sockets::Listener;
+use crate::systemd::Notifier;
+
+use operations::Operations;
+use releases::Releases;
+use runtime_dir::RuntimeDir;
+use sentence::Told;
+use watching::Watching;
+use worker::{GenerationInfo, Workers};
+
+pub use start::{Early, Start, run};
+
+/// What tasks tell the loop.
+enum Input {
+    /// The launcher of this worker executed the program, or could not.
+    Launched(WorkerId, Result<(), LaunchFailure>),
+    /// This worker said something on its notify socket.
+    Notify(WorkerId, Datagram),
+    /// This worker's output matched the pattern of `ready.on = "output:…"`.
+    Matched(WorkerId, String),
+}
+
+/// Everything that the one thread owns.
+struct Master {
+    name: String,
+    started_at: Timestamp,
+    /// The fleet's clock counts from here.
+    origin: Instant,
+    sources: Sources,
+    loaded: Loaded,
+    runtime: RuntimeDir,
+    fleet: Fleet,
+    /// Events that the master itself makes, for the fleet.
+    pending: VecDeque<fleet::Event>,
+    releases: Releases,
+    request: request::Overrides,
+    workers: Workers,
+    generations: BTreeMap<GenerationNumber, GenerationInfo>,
+    watching: Watching,
+    listeners: Vec<Listener>,
+    launcher: Launcher,
+    notifier: Notifier,
+    told: Told,
+    sink: Sink,
+    events: EventLog,
+    operations: Operations,
+    inputs: mpsc::Sender<Input>,
+    lines: output::Lines,
+    warnings: Vec<String>,
+    counts: UpgradesView,
+    /// Workers started again inside a generation.
+    restarts: u64,
+    /// Set when the fleet is done: the exit code.
+    finished: Option<u8>,
+}
+
+impl Master {
+    fn config(&self) -> &Config {
+        &self.loaded.config
+    }
+
+    /// The fleet's clock.
+    fn now(&self) -> fleet::Moment {
+        self.origin.elapsed()
+    }
+
+    /// Tells people: the event log and the log.
+    fn tell(&self, event: &Event) {
+        let view = self.events.push(event);
+        let level = match event.severity() {
+            Severity::Info => Level::Info,
+            Severity::Warning => Level::Warn,
+            Severity::Error => Level::Error,
+        };
+        let mut record = Record::new(level, event.to_string());
+        let number = view
+            .fields
+            .get("generation")
+            .and_then(serde_json::Value::as_u64);
+        record.generation = number.and_then(|number| u32::try_from(number).ok());
+        let worker = view
+            .fields
+            .get("worker")
+            .and_then(serde_json::Value::as_str);
+        record.worker = worker.map(str::to_owned);
+        record.event = Some(view.kind);
+        self.sink.log(record);
+    }
+
+    fn warn(&self, message: impl Into<String>) {
+        let message = message.into();
+        self.tell(&Event::Warning { message });
+    }
+}

@@ -1,1 +1,55 @@
-//! (room: process)
+//! Processes: what to run ([`Release`]), how it is started ([`Launcher`]), how it is told, watched
+//! and reaped ([`Child`], [`reap_ready`]), what it leaves behind ([`group_members`],
+//! [`nonce_processes`]) and what it prints ([`Pipes`], [`Tail`]).
+//!
+//! This room knows executables, users, limits, signals, `/proc` and pipes. It must not know what a
+//! generation, a readiness or an upgrade is, when a worker is to be started or ended, nor what a
+//! listener is for: it is handed descriptors and passes them on.
+//!
+//! A start, step by step: the master resolves a [`Plan`] into a [`Release`] once a generation
+//! (executable and directory are opened and stay open), writes a request into a memfd and starts
+//! itself (from a descriptor of the running binary) in the role [`launcher_main`], which takes its
+//! descriptors over a socketpair, becomes what the request says, one named [`Step`] after the other, and
+//! executes the program. The socket closes with the `execve`: that is the success. Before, it
+//! carries the step that failed.
+
+mod child;
+mod elf;
+mod exit;
+mod failure;
+mod identity;
+mod launcher;
+mod limits;
+mod output;
+mod owner;
+mod pinned;
+mod place;
+mod pollable;
+mod procfs;
+mod reap;
+mod release;
+mod resolve;
+mod role;
+mod search;
+mod spec;
+mod stragglers;
+mod tail;
+
+pub use child::Child;
+pub use elf::{Elf, fuzz as fuzz_elf};
+pub use exit::{Exit, signal_name};
+pub use failure::{LaunchFailure, Step};
+pub use identity::{Changed, Difference, Identity};
+pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
+pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, raise_nofile};
+pub use output::{Pipes, Reader, Writers};
+pub use owner::{Owner, OwnerError, private_directory};
+pub use pinned::Pinned;
+pub use pollable::pollable;
+pub use procfs::{Stat, is_descendant, parse_stat};
+pub use reap::{Reaped, become_subreaper, reap_ready};
+pub use release::{Plan, Release};
+pub use resolve::ResolveError;
+pub use role::launcher_main;
+pub use stragglers::{Stray, group_members, nonce_processes};
+pub use tail::{Line, Stream, Tail};

@@ -1,1 +1,50 @@
-//! (room: readiness)
+//! Room `readiness`: how the master learns that a worker serves.
+//!
+//! Knows: what a worker says of itself, and what the kernel says of a worker
+//! that waits on its listeners (`/proc` and sock_diag, see [`Observer`]).
+//! Must not know: generations, configuration, who asks or what follows from
+//! an answer; it changes nothing in a worker, opens none of its descriptors
+//! and takes part in none of its connections.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `observe` | one look at a worker's tree, and what it proves |
+//! | `evidence` | what a look can say |
+//! | `waits` | which descriptors does a blocked call wait on? |
+//! | `busy` | a worker that is never seen waiting, because it already serves |
+//! | `rest` | the second sign that an edge-triggered registration needs |
+//! | `tree` | processes and threads below a leader |
+//! | `procfs` | reading `/proc` without waste |
+//! | `proctext` | the texts of `/proc`, parsed as plain bytes |
+//! | `calls` | system call numbers that can wait on a listener |
+//! | `sockdiag` | connections by local port, asked of the kernel |
+//! | `blind` | why nothing can be observed, in words that help |
+//! | `notify` | what a worker says of itself on its notify socket |
+//! | `foreign` | where a worker listens instead |
+//! | `advise` | the line that helps its author |
+//! | `pace` | how often to look |
+
+mod advise;
+mod blind;
+mod busy;
+mod calls;
+mod evidence;
+mod foreign;
+pub mod notify;
+mod observe;
+mod pace;
+mod procfs;
+pub mod proctext;
+mod rest;
+mod sockdiag;
+mod tree;
+mod waits;
+
+#[cfg(test)]
+mod tests;
+
+pub use advise::{advise, says_address_in_use};
+pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
+pub use foreign::{Foreign, foreign_listeners};
+pub use observe::Observer;
+pub use pace::{Schedule, Turn};

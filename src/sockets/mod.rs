@@ -1,1 +1,43 @@
-//! (room: sockets)
+//! Listening sockets: bound once, or received from systemd, and never closed while the service
+//! lives.
+//!
+//! Knows addresses, socket options, who owns a unix path, what is wrong with a socket and how to
+//! mend it, and how descriptors travel. Must not know workers, generations or the event loop: the
+//! master asks, and does what follows.
+//!
+//! | file | what |
+//! |---|---|
+//! | `open` | entries and inherited descriptors → listeners |
+//! | `listener` | one bound socket with a name |
+//! | `inherit` | `LISTEN_FDS` |
+//! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
+//! | `watch`, `flags` | what workers and others do to a shared socket |
+//! | [`diag`], [`holder`] | the kernel's socket tables; who holds a port |
+//! | [`pass`] | SCM_RIGHTS |
+//!
+//! Two rules hold throughout: options and flags of a socket are set when it is made and never
+//! again, for every generation shares them; and every descriptor has close-on-exec set.
+
+mod address;
+pub mod diag;
+mod error;
+mod flags;
+pub mod holder;
+mod inet;
+mod inherit;
+mod listener;
+mod occupant;
+mod open;
+mod options;
+pub mod pass;
+#[cfg(test)]
+mod testing;
+mod unix_path;
+mod watch;
+
+pub use error::{Fault, SocketError};
+pub use flags::FlagChange;
+pub use inherit::Inherited;
+pub use listener::{Listener, Origin};
+pub use open::open;
+pub use watch::{Repair, RepairKind, Watch};

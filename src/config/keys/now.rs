@@ -1,0 +1,326 @@
+//! Keys of this version, `[[listen]]` apart.
+
+use std::time::Duration;
+
+use super::super::key::{Key, key};
+use super::super::kind::Kind;
+use super::super::types::{Level, LogFormat, Route, WorkerOutput};
+
+const ANY: Kind = Kind::Duration {
+    min: Duration::ZERO,
+};
+const POSITIVE: Kind = Kind::Duration {
+    min: Duration::from_millis(1),
+};
+const COMMAND: Kind = Kind::Words("[\"./server\", \"--verbose\"]");
+const MASK: Kind = Kind::Mode { max: 0o777 };
+
+pub(super) const KEYS: &[Key] = &[
+    key!(
+        "name",
+        name,
+        Kind::Name,
+        "",
+        Restart,
+        "The service's name; else the file's stem, else the command's base name."
+    ),
+    key!(
+        "route",
+        route,
+        Kind::Choice(Route::NAMES),
+        "auto",
+        Restart,
+        "Who takes the connections: the workers (direct) or the router (balance, session)."
+    ),
+    // [app]
+    key!(
+        "app.command",
+        app.command,
+        COMMAND,
+        "[]",
+        Release,
+        "Program and arguments; no shell in between."
+    ),
+    key!(
+        "app.workers",
+        app.workers,
+        Kind::Workers,
+        "1",
+        Release,
+        "Workers of a generation; auto: as many as the control group has CPUs."
+    ),
+    key!(
+        "app.directory",
+        app.directory,
+        Kind::Path,
+        "",
+        Release,
+        "Working directory; a relative one counts from where handover was started."
+    ),
+    key!(
+        "app.user",
+        app.user,
+        Kind::Account,
+        "",
+        Release,
+        "User of the workers, name or number in quotes; else the master's own."
+    ),
+    key!(
+        "app.group",
+        app.group,
+        Kind::Account,
+        "",
+        Release,
+        "Group of the workers, name or number in quotes; else the user's own."
+    ),
+    key!(
+        "app.env",
+        app.env,
+        Kind::Variables,
+        "{}",
+        Release,
+        "Environment variables, set over env_file and the inherited ones."
+    )
+    .secret(),
+    key!(
+        "app.env_file",
+        app.env_file,
+        Kind::Path,
+        "",
+        Release,
+        "Environment variables in the syntax of systemd's EnvironmentFile=, read again for each generation."
+    ),
+    key!(
+        "app.inherit_env",
+        app.inherit_env,
+        Kind::InheritEnv,
+        "true",
+        Release,
+        "Which of the master's variables a worker sees: all, only PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR, or those named."
+    ),
+    key!(
+        "app.watchdog",
+        app.watchdog,
+        POSITIVE,
+        "",
+        Release,
+        "A worker that sends no WATCHDOG=1 for this long is replaced; unset: never."
+    ),
+    key!(
+        "app.umask",
+        app.umask,
+        MASK,
+        "",
+        Release,
+        "File mode creation mask of the workers, octal; else the master's own."
+    ),
+    key!(
+        "app.no_new_privs",
+        app.no_new_privs,
+        Kind::Switch,
+        "false",
+        Release,
+        "Workers and their children gain nothing from setuid programs (PR_SET_NO_NEW_PRIVS)."
+    ),
+    // [ready]
+    key!(
+        "ready.on",
+        ready.on,
+        Kind::ReadyOn,
+        "auto",
+        Live,
+        "The sign that decides; auto: READY=1 or the kernel's evidence that the worker waits on its listeners."
+    ),
+    key!(
+        "ready.timeout",
+        ready.timeout,
+        POSITIVE,
+        "30s",
+        Live,
+        "A worker that is not ready by then has failed."
+    ),
+    key!(
+        "ready.settle",
+        ready.settle,
+        ANY,
+        "1s",
+        Live,
+        "Where nothing can be observed: being alive for this long counts as ready."
+    ),
+    // [upgrade]
+    key!(
+        "upgrade.bake",
+        upgrade.bake,
+        ANY,
+        "1s",
+        Live,
+        "How long a new generation must stay healthy beside the old one before the old one is let go."
+    ),
+    key!(
+        "upgrade.retries",
+        upgrade.retries,
+        Kind::Number { min: 0, max: 100 },
+        "0",
+        Live,
+        "How often a failed generation is tried again before the upgrade counts as failed."
+    ),
+    // [drain]
+    key!(
+        "drain.signal",
+        drain.signal,
+        Kind::Signal,
+        "TERM",
+        Live,
+        "What asks a worker to finish."
+    ),
+    key!(
+        "drain.timeout",
+        drain.timeout,
+        ANY,
+        "20s",
+        Live,
+        "A worker that has not finished by then is killed."
+    ),
+    key!(
+        "drain.kill_after",
+        drain.kill_after,
+        ANY,
+        "5s",
+        Live,
+        "Routed modes: the signal is sent this long before drain.timeout at the latest."
+    ),
+    key!(
+        "drain.max_generations",
+        drain.max_generations,
+        Kind::Number { min: 1, max: 1000 },
+        "4",
+        Live,
+        "More draining generations than this: the oldest is ended at once."
+    ),
+    // [restart]
+    key!(
+        "restart.delay",
+        restart.delay,
+        POSITIVE,
+        "100ms",
+        Live,
+        "Bound of the first delay before a worker that died is started again."
+    ),
+    key!(
+        "restart.max_delay",
+        restart.max_delay,
+        POSITIVE,
+        "30s",
+        Live,
+        "Bound of every later delay."
+    ),
+    // [limits]
+    key!(
+        "limits.nofile",
+        limits.nofile,
+        Kind::CountLimit,
+        "",
+        Release,
+        "Open descriptors (RLIMIT_NOFILE); else what the master was started with."
+    ),
+    key!(
+        "limits.nproc",
+        limits.nproc,
+        Kind::CountLimit,
+        "",
+        Release,
+        "Processes of the workers' user (RLIMIT_NPROC)."
+    ),
+    key!(
+        "limits.core",
+        limits.core,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Size of a core file in bytes (RLIMIT_CORE)."
+    ),
+    key!(
+        "limits.memlock",
+        limits.memlock,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Locked memory in bytes (RLIMIT_MEMLOCK)."
+    ),
+    key!(
+        "limits.stack",
+        limits.stack,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Stack of the main thread in bytes (RLIMIT_STACK)."
+    ),
+    key!(
+        "limits.data",
+        limits.data,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Data segment in bytes (RLIMIT_DATA)."
+    ),
+    key!(
+        "limits.fsize",
+        limits.fsize,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Size of a written file in bytes (RLIMIT_FSIZE)."
+    ),
+    key!(
+        "limits.as",
+        limits.address_space,
+        Kind::SizeLimit,
+        "",
+        Release,
+        "Address space in bytes (RLIMIT_AS)."
+    ),
+    // [log]
+    key!(
+        "log.format",
+        log.format,
+        Kind::Choice(LogFormat::NAMES),
+        "auto",
+        Restart,
+        "Form of handover's own lines; auto: journald under systemd, else text."
+    ),
+    key!(
+        "log.level",
+        log.level,
+        Kind::Choice(Level::NAMES),
+        "info",
+        Live,
+        "The least important line that is written."
+    ),
+    key!(
+        "log.worker_output",
+        log.worker_output,
+        Kind::Choice(WorkerOutput::NAMES),
+        "journal",
+        Restart,
+        "Where workers' output goes: the master's own output, its log, or a file each."
+    ),
+    // [control]
+    key!(
+        "control.group",
+        control.group,
+        Kind::Account,
+        "",
+        Restart,
+        "Group of the control socket."
+    )
+    .later("remove it; until then the control socket belongs to the master's user alone"),
+    key!(
+        "control.mode",
+        control.mode,
+        MASK,
+        "0600",
+        Restart,
+        "Permissions of the control socket, octal."
+    )
+    .later("remove it; until then the control socket belongs to the master's user alone"),
+];

@@ -1,0 +1,175 @@
+//! The layers together.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::build::Build;
+use super::fault::{Fault, Faults, Origin, Place};
+use super::key::Store;
+use super::keys::keys;
+use super::layers::{self, Setting};
+use super::source::Source;
+use super::types::Config;
+use super::{read, rules, walk};
+
+/// Where a config comes from, the weakest first.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The TOML file.
+    pub file: Option<PathBuf>,
+    /// The whole environment; only `HANDOVER_*__*` is looked at.
+    pub env: Vec<(OsString, OsString)>,
+    /// What the command line says.
+    pub flags: Vec<Setting>,
+}
+
+/// A config that holds.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The config, with defaults filled in.
+    pub config: Config,
+    /// Where each value came from, by key (`app.workers`, `listen[0].address`), defaults included.
+    pub origins: BTreeMap<String, Origin>,
+    /// What is allowed, but probably not meant.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads all layers.
+///
+/// # Errors
+/// Every fault of every layer at once.
+pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    let Some(path) = &sources.file else {
+        return finish(None, &sources.env, &sources.flags);
+    };
+    let bytes = match read::bytes(path) {
+        Ok(bytes) => bytes,
+        Err(faults) => return Err(with_upper_layers(faults, sources)),
+    };
+    match read::text(path, &bytes) {
+        Ok(text) => load_text(path, text, &sources.env, &sources.flags),
+        Err(faults) => Err(with_upper_layers(faults, sources)),
+    }
+}
+
+/// As [`load`], with the file's text given; `name` is for messages and origins.
+///
+/// # Errors
+/// Every fault of every layer at once.
+pub fn load_text(
+    name: &Path,
+    text: &str,
+    env: &[(OsString, OsString)],
+    flags: &[Setting],
+) -> Result<Loaded, Faults> {
+    let text = read::text(name, text.as_bytes())?;
+    finish(Some(Source::new(name, text)), env, flags)
+}
+
+/// For `handover check FILE`: the file alone, without environment and flags.
+///
+/// # Errors
+/// Every fault of the file at once.
+pub fn check(file: &Path) -> Result<Loaded, Faults> {
+    load(&Sources {
+        file: Some(file.to_owned()),
+        ..Sources::default()
+    })
+}
+
+fn finish(
+    source: Option<Source<'_>>,
+    env: &[(OsString, OsString)],
+    flags: &[Setting],
+) -> Result<Loaded, Faults> {
+    let mut build = Build::new(source);
+    let blank = build
+        .source
+        .as_ref()
+        .is_some_and(|source| is_blank(source.text));
+    walk::apply(&mut build);
+    layers::variables(&mut build, env);
+    layers::flags(&mut build, flags);
+    if let (true, Some(source)) = (blank, &build.source) {
+        // One fault says it all: whatever else is missing, is missing because of this.
+        let place = Place::File(source.path.clone());
+        let hint =
+            "write [app] with command = [\"./server\"], and [[listen]] with address = \":8080\"";
+        let message = "the file is empty: it sets no key".to_owned();
+        build.push(Fault {
+            place,
+            key: None,
+            message,
+            hint: Some(hint.into()),
+            snippet: None,
+        });
+    } else {
+        rules::check(&mut build);
+    }
+    let origins = origins(&build);
+    let mut faults = build.faults;
+    if !faults.is_empty() {
+        faults.sort_by_key(order);
+        return Err(Faults(faults));
+    }
+    let mut config = build.config;
+    config.listen = build
+        .listeners
+        .into_iter()
+        .map(|listener| listener.listen)
+        .collect();
+    Ok(Loaded {
+        config,
+        origins,
+        warnings: build.warnings,
+    })
+}
+
+/// The file cannot be read at all; what else is wrong is told as well.
+fn with_upper_layers(mut faults: Faults, sources: &Sources) -> Faults {
+    let mut build = Build::new(None);
+    layers::variables(&mut build, &sources.env);
+    layers::flags(&mut build, &sources.flags);
+    faults.0.append(&mut build.faults);
+    faults
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines()
+        .all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
+}
+
+/// File by position, then variables, then flags, then what no layer said.
+fn order(fault: &Fault) -> (u8, usize, usize) {
+    match &fault.place {
+        Place::At { line, column, .. } => (0, *line, *column),
+        Place::File(_) => (1, 0, 0),
+        Place::Variable { .. } => (2, 0, 0),
+        Place::Flag { .. } => (3, 0, 0),
+        Place::Nowhere => (4, 0, 0),
+    }
+}
+
+fn origins(build: &Build<'_>) -> BTreeMap<String, Origin> {
+    let mut origins = BTreeMap::new();
+    for key in keys() {
+        if let Store::Config { .. } = key.store {
+            let origin = build
+                .set
+                .get(key.path)
+                .map_or(Origin::Default, |at| build.origin(at));
+            origins.insert(key.path.to_owned(), origin);
+        }
+    }
+    for (index, listener) in build.listeners.iter().enumerate() {
+        for key in keys().filter(|key| matches!(key.store, Store::Listen { .. })) {
+            let origin = listener
+                .set
+                .get(key.name())
+                .map_or(Origin::Default, |at| build.origin(at));
+            origins.insert(format!("listen[{index}].{}", key.name()), origin);
+        }
+    }
+    origins
+}

@@ -1,0 +1,148 @@
+//! What keys mean together.
+
+mod app;
+mod listen;
+
+use std::time::Duration;
+
+use super::build::{Build, not_yet};
+use super::raw::Wrong;
+use super::types::{ReadyOn, Route, WorkerOutput};
+use super::units::write_duration;
+
+/// Checks the whole config; a rule is silent when one of its keys has a fault of its own.
+pub(crate) fn check(build: &mut Build<'_>) {
+    available(build);
+    app::check(build);
+    listen::check(build);
+    ready(build);
+    times(build);
+}
+
+/// Values of keys of this version that later versions bring.
+fn available(build: &mut Build<'_>) {
+    if let route @ (Route::Balance | Route::Session) = build.config.route {
+        let instead = "write route = \"direct\" and let the workers take the listeners they are given (LISTEN_FDS)";
+        build.rule("route", not_yet(route.as_str(), instead));
+    }
+    let readiness = match &build.config.ready.on {
+        ReadyOn::Http(path) => Some(format!("http:{path}")),
+        ReadyOn::Exec(command) => Some(format!("exec:{command}")),
+        _ => None,
+    };
+    if let Some(given) = readiness {
+        let instead = "write on = \"auto\": the kernel's own evidence that a worker waits on its listeners needs no probe";
+        build.rule("ready.on", not_yet(&given, instead));
+    }
+    if build.config.log.worker_output == WorkerOutput::File {
+        let instead =
+            "write worker_output = \"journal\", or \"inherit\" and redirect handover's own output";
+        build.rule("log.worker_output", not_yet("file", instead));
+    }
+}
+
+fn ready(build: &mut Build<'_>) {
+    if ["ready.on", "ready.timeout", "ready.settle"]
+        .iter()
+        .any(|key| build.broken.contains(*key))
+    {
+        return;
+    }
+    let ready = build.config.ready.clone();
+    let timeout = write_duration(ready.timeout);
+    if let ReadyOn::Uptime(uptime) = ready.on {
+        if uptime >= ready.timeout {
+            let enough = write_duration(uptime + Duration::from_secs(10).min(uptime));
+            let wrong = Wrong::new(format!(
+                "waits for an uptime of {}, but ready.timeout gives up after {timeout}",
+                write_duration(uptime)
+            ));
+            build.rule(
+                "ready.on",
+                wrong.hint(format!(
+                    "write ready.timeout = \"{enough}\", or a shorter uptime"
+                )),
+            );
+        }
+    } else if ready.settle >= ready.timeout {
+        let wrong = Wrong::new(format!(
+            "is {}, but ready.timeout gives up after {timeout}",
+            write_duration(ready.settle)
+        ));
+        // The one that somebody wrote is the one to change.
+        let key = if build.set.contains_key("ready.settle") {
+            "ready.settle"
+        } else {
+            "ready.timeout"
+        };
+        match key {
+            "ready.settle" => build.rule(
+                key,
+                wrong.hint("write settle = \"1s\", or a longer ready.timeout"),
+            ),
+            _ => build.rule(
+                key,
+                Wrong::new(format!(
+                    "is {timeout}, not more than ready.settle ({})",
+                    write_duration(ready.settle)
+                ))
+                .hint("write a longer timeout, or a shorter ready.settle"),
+            ),
+        }
+    }
+    if !matches!(ready.on, ReadyOn::Auto) && build.set.contains_key("ready.settle") {
+        let wrong = Wrong::new("has no effect: it decides only with on = \"auto\"");
+        build.warn(
+            "ready.settle",
+            wrong.hint("remove it, or write on = \"auto\""),
+        );
+    }
+    let none_counts =
+        !build.listeners.is_empty() && build.listeners.iter().all(|l| !l.listen.ready);
+    if ready.on == ReadyOn::Accepting && none_counts {
+        let wrong = Wrong::new(
+            "waits for workers on their listeners, but every [[listen]] says ready = false",
+        );
+        build.rule(
+            "ready.on",
+            wrong.hint("write ready = true in one [[listen]], or on = \"notify\""),
+        );
+    }
+}
+
+fn times(build: &mut Build<'_>) {
+    let broken =
+        |build: &Build<'_>, keys: [&str; 2]| keys.iter().any(|key| build.broken.contains(*key));
+    let restart = build.config.restart.clone();
+    if !broken(build, ["restart.delay", "restart.max_delay"]) && restart.delay > restart.max_delay {
+        let delay = write_duration(restart.delay);
+        let set = build.set.contains_key("restart.max_delay");
+        let (key, wrong) = if set {
+            (
+                "restart.max_delay",
+                Wrong::new(format!("is shorter than restart.delay ({delay})")).text(delay),
+            )
+        } else {
+            let max = write_duration(restart.max_delay);
+            (
+                "restart.delay",
+                Wrong::new(format!("is longer than restart.max_delay ({max})"))
+                    .hint(format!("write max_delay = \"{delay}\" as well")),
+            )
+        };
+        build.rule(key, wrong);
+    }
+    let drain = build.config.drain.clone();
+    let both =
+        build.set.contains_key("drain.timeout") && build.set.contains_key("drain.kill_after");
+    if both
+        && !broken(build, ["drain.timeout", "drain.kill_after"])
+        && drain.kill_after > drain.timeout
+    {
+        let timeout = write_duration(drain.timeout);
+        let wrong = Wrong::new(format!(
+            "is longer than drain.timeout ({timeout}), of which it is a part"
+        ));
+        build.rule("drain.kill_after", wrong.text(timeout));
+    }
+}

@@ -1,0 +1,262 @@
+//! How generations end: retired after an upgrade, undone after a failure, and
+//! all together when the service stops.
+
+use super::rollout::Turn;
+use super::timers::Timers;
+use super::worker::{self, Happening, Step};
+use super::{
+    Effect, Failure, Fleet, GenerationNumber, Moment, Note, OperationId, Outcome, Process, Stage,
+    State, Timer, WorkerId,
+};
+
+impl Fleet {
+    /// Lets a generation finish what it has; its drain deadline starts now.
+    pub(super) fn retire(&mut self, number: GenerationNumber) {
+        self.set_state(number, State::Draining);
+        let deadline = self.now.saturating_add(self.policy.drain_timeout);
+        self.set_deadline(number, deadline);
+        self.tell(Note::Draining(number, deadline));
+        self.drain_slots(number, deadline, |_| true);
+        self.end_when_empty(number);
+        self.cut_the_oldest_short();
+    }
+
+    /// Undoes a failed generation. Those of its workers that serve may hold
+    /// requests, so they drain, unless nobody else serves (F1).
+    pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
+        let soon = self.now.saturating_add(self.policy.kill_after);
+        self.drain_slots(number, soon, |process| process != Process::Ready);
+        if self.somebody_else_serves(number) {
+            self.drain_the_rest(number);
+        } else if self
+            .generations
+            .get(&number)
+            .is_some_and(|held| held.ready() > 0)
+        {
+            self.tell(Note::Held(number));
+        }
+        self.end_when_empty(number);
+    }
+
+    /// A failed generation's workers that stayed because nobody else served
+    /// may go as soon as somebody does.
+    pub(super) fn let_go_of_held(&mut self) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        let held: Vec<GenerationNumber> = self
+            .generations
+            .values()
+            .filter(|held| held.state == State::Failed && held.ready() > 0)
+            .map(|held| held.number)
+            .collect();
+        for number in held {
+            if self.somebody_else_serves(number) {
+                self.drain_the_rest(number);
+            }
+        }
+    }
+
+    fn drain_the_rest(&mut self, number: GenerationNumber) {
+        let deadline = self.now.saturating_add(self.policy.drain_timeout);
+        self.set_deadline(number, deadline);
+        self.drain_slots(number, deadline, |_| true);
+    }
+
+    /// The active generation does, or another failed one that was held for the
+    /// same reason: one is enough.
+    fn somebody_else_serves(&self, number: GenerationNumber) -> bool {
+        self.generations.values().any(|other| {
+            let stays = matches!(other.state, State::Active | State::Failed);
+            other.number != number && stays && other.ready() > 0
+        })
+    }
+
+    /// The first generation never became ready: there is nothing to go back to.
+    /// Those of its workers that were ready took requests: they drain.
+    pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
+        self.fatal = Some(failure);
+        let soon = self.now.saturating_add(self.policy.kill_after);
+        self.drain_slots(number, soon, |process| process != Process::Ready);
+        let served = self
+            .generations
+            .get(&number)
+            .is_some_and(|held| held.ready() > 0);
+        self.end_all(if served {
+            self.policy.drain_timeout
+        } else {
+            self.policy.kill_after
+        });
+    }
+
+    /// Somebody asked for the end: everything drains. Only a second signal (it
+    /// has no operation) or `now` kills; a call that is repeated waits as well.
+    pub(super) fn stop(&mut self, operation: Option<OperationId>, now: bool) {
+        self.stop_waiters.extend(operation);
+        let again = operation.is_none() && std::mem::replace(&mut self.stop_signalled, true);
+        if self.stage != Stage::Stopping {
+            self.end_all(self.policy.drain_timeout);
+        }
+        if again || now {
+            self.kill_all();
+        }
+    }
+
+    fn end_all(&mut self, patience: std::time::Duration) {
+        self.stage = Stage::Stopping;
+        self.dismiss_rollouts();
+        let deadline = self.now.saturating_add(patience);
+        let numbers: Vec<GenerationNumber> = self.generations.keys().copied().collect();
+        for number in numbers {
+            if !matches!(self.state_of(number), Some(State::Draining | State::Failed)) {
+                self.set_state(number, State::Draining);
+                self.tell(Note::Draining(number, deadline));
+            }
+            self.set_deadline(number, deadline);
+            self.drain_slots(number, deadline, |_| true);
+            self.end_when_empty(number);
+        }
+        self.abandon_at(deadline.saturating_add(self.policy.kill_after));
+    }
+
+    fn kill_all(&mut self) {
+        let living: Vec<WorkerId> = self
+            .generations
+            .values()
+            .flat_map(|held| held.worker_ids())
+            .collect();
+        for id in living {
+            self.happen(id, Happening::End, None);
+        }
+        self.abandon_at(self.now.saturating_add(self.policy.kill_after));
+    }
+
+    /// However often a stop is repeated, this only ever comes nearer.
+    fn abandon_at(&mut self, moment: Moment) {
+        let sooner = self.timers.due(Timer::Abandon).unwrap_or(moment);
+        self.timers.set(Timer::Abandon, sooner.min(moment));
+    }
+
+    /// Killed processes that do not end cannot be waited for any longer.
+    pub(super) fn abandon(&mut self) {
+        if self.stage == Stage::Stopping {
+            self.tell(Note::Abandoned);
+            self.generations.clear();
+        }
+    }
+
+    /// Tells the slots that `chosen` picks to end, and starts none again.
+    fn drain_slots(
+        &mut self,
+        number: GenerationNumber,
+        deadline: Moment,
+        chosen: impl Fn(Process) -> bool,
+    ) {
+        let Some(generation) = self.generations.get_mut(&number) else {
+            return;
+        };
+        for slot in &mut generation.slots {
+            slot.wanted = false;
+        }
+        let workers: Vec<(WorkerId, Process)> = generation
+            .workers()
+            .map(|(id, slot)| (id, slot.process))
+            .filter(|(_, process)| chosen(*process))
+            .collect();
+        for (id, process) in workers {
+            match worker::step(process, Happening::Retire) {
+                Step::Drain => self.drain_worker(id, deadline),
+                _ if process == Process::Absent => self.silence(id),
+                _ => self.hasten(id, deadline),
+            }
+        }
+    }
+
+    /// A deadline only ever comes nearer.
+    fn hasten(&mut self, id: WorkerId, deadline: Moment) {
+        if self
+            .timers
+            .due(Timer::Kill(id))
+            .is_some_and(|due| due > deadline)
+        {
+            self.timers.set(Timer::Kill(id), deadline);
+        }
+    }
+
+    /// More generations drain than may: the oldest one's deadline becomes now.
+    fn cut_the_oldest_short(&mut self) {
+        let draining = |held: &&super::Generation| held.state == State::Draining;
+        let numbers: Vec<GenerationNumber> = self
+            .generations
+            .values()
+            .filter(draining)
+            .map(|held| held.number)
+            .collect();
+        let most = self.policy.max_generations.max(1) as usize;
+        let excess = numbers.len().saturating_sub(most);
+        for number in numbers.into_iter().take(excess) {
+            self.tell(Note::CutShort(number));
+            self.set_deadline(number, self.now);
+            let workers = self.generations.get(&number).map(|held| held.worker_ids());
+            for id in workers.into_iter().flatten() {
+                self.happen(id, Happening::End, None);
+            }
+        }
+    }
+
+    fn set_deadline(&mut self, number: GenerationNumber, deadline: Moment) {
+        if let Some(generation) = self.generations.get_mut(&number) {
+            let sooner = generation
+                .drain_deadline
+                .map_or(deadline, |old| old.min(deadline));
+            generation.drain_deadline = Some(sooner);
+        }
+    }
+
+    fn state_of(&self, number: GenerationNumber) -> Option<State> {
+        self.generations.get(&number).map(|held| held.state)
+    }
+
+    /// A process is gone: perhaps it was the last of its generation.
+    pub(super) fn gone(&mut self, id: WorkerId) {
+        self.end_when_empty(id.generation);
+    }
+
+    fn end_when_empty(&mut self, number: GenerationNumber) {
+        let ends = |held: &&super::Generation| {
+            matches!(held.state, State::Draining | State::Failed) && held.is_empty()
+        };
+        if self.generations.get(&number).filter(ends).is_none() {
+            return;
+        }
+        self.generations.remove(&number);
+        self.tell(Note::Ended(number));
+        self.turn_of(number, Turn::Undone, None);
+    }
+
+    /// Whoever waits for the generations before theirs to end is answered.
+    pub(super) fn answer_drained(&mut self) {
+        let oldest = self.generations.keys().next().copied();
+        let waiting = std::mem::take(&mut self.drain_waiters);
+        for (operation, number) in waiting {
+            if oldest.is_some_and(|oldest| oldest < number) {
+                self.drain_waiters.push((operation, number));
+            } else {
+                self.answer(operation, Outcome::Active(number));
+            }
+        }
+    }
+
+    pub(super) fn finish_when_empty(&mut self) {
+        if self.stage != Stage::Stopping || !self.generations.is_empty() {
+            return;
+        }
+        self.stage = Stage::Finished;
+        // A timer that stayed would be due for ever: nothing is heard any more.
+        self.timers = Timers::default();
+        for operation in std::mem::take(&mut self.stop_waiters) {
+            self.answer(operation, Outcome::Stopped);
+        }
+        self.emit(Effect::Finish(self.fatal));
+    }
+}

@@ -1,0 +1,238 @@
+//! The vocabulary: identities, what happens (events), what is to be done
+//! (effects), and how an operation ended (outcomes).
+
+use std::fmt;
+use std::time::Duration;
+
+use super::timers::Timer;
+
+/// A point in time: how long after an arbitrary, fixed origin. The fleet has
+/// no clock; whoever drives it says what time it is.
+pub type Moment = Duration;
+
+/// The number of a generation; the first is 1 and numbers are never reused.
+pub type GenerationNumber = u32;
+
+/// One process in one slot of a generation.
+///
+/// Shown as `GENERATION.SLOT`. `life` tells a respawned worker from the one
+/// before it in the same slot, so that late news of a dead one changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId {
+    /// The generation that it belongs to.
+    pub generation: GenerationNumber,
+    /// Its place in the generation, from 0.
+    pub slot: u32,
+    /// How often this slot was started before.
+    pub life: u32,
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.generation, self.slot)
+    }
+}
+
+/// A release as the driver numbered it: two equal numbers are the same release
+/// in the sense of "One at a time" (same argv, environment, directory, files).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReleaseId(pub u32);
+
+/// Somebody waits for an answer to this; every one gets exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub u64);
+
+/// Why a new generation is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A new generation, whatever runs now.
+    Upgrade,
+    /// A new generation only when the release differs from the active one's.
+    Reload,
+    /// A new generation of the release that this earlier generation ran.
+    Rollback {
+        /// The earlier generation.
+        to: GenerationNumber,
+    },
+}
+
+/// A call for a new generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// Who waits for the answer.
+    pub operation: OperationId,
+    /// What is to run.
+    pub release: ReleaseId,
+    /// What the release names cannot change under its name any more: everything
+    /// is pinned by descriptor. Only such a call may join a running upgrade.
+    pub fixed: bool,
+    /// Upgrade, reload or rollback.
+    pub kind: Kind,
+    /// Answer only when the generations before have ended too.
+    pub drained: bool,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A new generation is asked for (also the first).
+    Request(Request),
+    /// End a bake early, forward.
+    Promote(OperationId),
+    /// End a start or a bake early, back.
+    Abort(OperationId),
+    /// Drain and end everything.
+    Stop {
+        /// Who waits, if anyone. A signal has nobody, and a second signal ends
+        /// everything at once.
+        operation: Option<OperationId>,
+        /// Do not drain.
+        now: bool,
+    },
+    /// The worker serves.
+    Ready(WorkerId),
+    /// The worker asks for more time to start.
+    Extend(WorkerId, Duration),
+    /// The worker says that it is alive (`WATCHDOG=1`).
+    Ping(WorkerId),
+    /// The worker lives but is not fit.
+    Fault(WorkerId, Fault),
+    /// The worker's process is gone, or could not be started.
+    Exited(WorkerId, Ending),
+    /// Something other than one worker speaks against this generation.
+    Against(GenerationNumber, Fault),
+    /// A timer that was set is due.
+    Due(Timer),
+}
+
+/// How a process came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The program could not be started at all.
+    NotStarted,
+    /// It ran and is gone.
+    Ended,
+}
+
+/// What can be wrong with a worker that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It said `WATCHDOG=trigger`.
+    Unfit,
+    /// Connections wait on a listener and nobody takes them.
+    QueueNotTaken,
+}
+
+/// What made a generation fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The program could not be started.
+    NotStarted,
+    /// A worker ended before it was ready.
+    ExitedBeforeReady,
+    /// A worker was not ready in time.
+    ReadyTimeout,
+    /// A worker that had been ready ended during the bake, or while it waited
+    /// for the other workers of its generation.
+    ExitedInBake,
+    /// A worker stopped sending `WATCHDOG=1`.
+    WatchdogMissed,
+    /// Something else that was seen.
+    Fault(Fault),
+    /// Somebody said `abort`.
+    Aborted,
+}
+
+/// Why a generation failed, and which worker showed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// The worker, where it was one.
+    pub worker: Option<WorkerId>,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What is to be done. The order counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Start this worker from this release.
+    Launch(WorkerId, ReleaseId),
+    /// Tell the worker to finish what it has and end.
+    Drain(WorkerId),
+    /// End the worker and its whole process group now.
+    Kill(WorkerId),
+    /// The answer to an operation.
+    Answer(OperationId, Outcome),
+    /// Something to be told to people.
+    Tell(Note),
+    /// Nothing is left; the master may end. With a failure when the first
+    /// generation never became ready.
+    Finish(Option<Failure>),
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// This generation is active.
+    Active(GenerationNumber),
+    /// Nothing to do: this generation runs the same release already.
+    Unchanged(GenerationNumber),
+    /// The generation failed and everything is as before.
+    Failed(GenerationNumber, Failure),
+    /// The generation failed and could not be wholly undone.
+    NotUndone(GenerationNumber, Failure),
+    /// A newer call for another release took the queued place.
+    Superseded,
+    /// The abort is done; the failed generation is gone.
+    Aborted(GenerationNumber),
+    /// The service stops, or has stopped, before this could be done.
+    Stopping,
+    /// A stop that was asked for is complete.
+    Stopped,
+    /// Not possible now.
+    Refused(Refusal),
+}
+
+/// Why an operation is not possible now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No upgrade is under way.
+    NothingUnderWay,
+    /// The new generation is not ready yet, so it cannot be promoted.
+    NotReadyYet,
+    /// The generation failed and is being undone, so it cannot be promoted.
+    BeingUndone,
+    /// The first generation has nothing to go back to.
+    NothingBefore,
+}
+
+/// What people are told of the fleet's own decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// A new generation is being started.
+    Starting(GenerationNumber, ReleaseId),
+    /// All of its workers are ready; it is watched for this long.
+    Baking(GenerationNumber, Duration),
+    /// It is the active one now.
+    Active(GenerationNumber),
+    /// It was told to finish, until this moment at most.
+    Draining(GenerationNumber, Moment),
+    /// It failed.
+    Failed(GenerationNumber, Failure),
+    /// It failed, but its ready workers stay: no other worker is ready (F1).
+    Held(GenerationNumber),
+    /// Its last process is gone.
+    Ended(GenerationNumber),
+    /// Too many generations drain: this one's deadline became now.
+    CutShort(GenerationNumber),
+    /// A worker is started again after this long, for the n-th time in a row.
+    Respawn(WorkerId, Duration, u32),
+    /// A worker failed so often in a row that somebody should look.
+    CrashLoop(WorkerId, u32),
+    /// A worker is ended because it is not fit.
+    Unfit(WorkerId, Cause),
+    /// A failed generation is tried again (so many tries are left).
+    Retry(u32),
+    /// Processes did not end although they were killed.
+    Abandoned,
+}

@@ -1,0 +1,210 @@
+//! Carries out what the worker table says.
+
+use std::time::Duration;
+
+use super::policy::{self, CRASH_LOOP};
+use super::worker::{self, Happening, Process, Step};
+use super::{Cause, Effect, Ending, Failure, Fleet, Note, Slot, State, Timer, WorkerId};
+
+impl Fleet {
+    /// Something happened to a worker. News of a life that is over is ignored.
+    pub(super) fn happen(&mut self, id: WorkerId, happening: Happening, cause: Option<Cause>) {
+        let Some(slot) = self.slot(id).copied() else {
+            return;
+        };
+        match worker::step(slot.process, happening) {
+            // `drain_slots` alone retires: it knows the deadline.
+            Step::Nothing | Step::Drain => {}
+            Step::Serve => self.serve(id),
+            Step::Condemn => self.condemn(id, cause),
+            Step::Lose => {
+                self.leave(id);
+                self.lost(id, cause);
+                self.gone(id);
+            }
+            Step::Bury => {
+                let lost = slot.process == Process::Killed;
+                self.leave(id);
+                if lost {
+                    self.respawn_later(id);
+                }
+                self.gone(id);
+            }
+            Step::Kill => self.kill(id),
+            Step::Launch => self.launch_again(id),
+            Step::Settle => {
+                if let Some(slot) = self.slot_mut(id) {
+                    slot.losses = 0;
+                }
+            }
+        }
+    }
+
+    pub(super) fn exited(&mut self, id: WorkerId, ending: Ending) {
+        let ready = self
+            .slot(id)
+            .is_some_and(|slot| slot.process == Process::Ready);
+        let cause = match ending {
+            Ending::NotStarted => Cause::NotStarted,
+            Ending::Ended if ready => Cause::ExitedInBake,
+            Ending::Ended => Cause::ExitedBeforeReady,
+        };
+        self.happen(id, Happening::Exited, Some(cause));
+    }
+
+    pub(super) fn extend(&mut self, id: WorkerId, by: Duration) {
+        let timer = Timer::Ready(id);
+        if let Some(due) = self.timers.due(timer) {
+            self.timers.set(timer, due.max(self.now.saturating_add(by)));
+        }
+    }
+
+    pub(super) fn ping(&mut self, id: WorkerId) {
+        if self.timers.due(Timer::Watchdog(id)).is_some() {
+            self.arm_watchdog(id);
+        }
+    }
+
+    /// Starts the process of a slot.
+    pub(super) fn launch(&mut self, id: WorkerId) {
+        let Some(release) = self.generations.get(&id.generation).map(|g| g.release) else {
+            return;
+        };
+        self.set_process(id, Process::Starting);
+        let due = self.now.saturating_add(self.policy.ready_timeout);
+        self.timers.set(Timer::Ready(id), due);
+        self.emit(Effect::Launch(id, release));
+    }
+
+    /// Tells a worker to end, with this long to do it.
+    pub(super) fn drain_worker(&mut self, id: WorkerId, deadline: super::Moment) {
+        self.silence(id);
+        self.set_process(id, Process::Draining);
+        self.timers.set(Timer::Kill(id), deadline);
+        self.emit(Effect::Drain(id));
+    }
+
+    /// Ends a worker now.
+    pub(super) fn kill(&mut self, id: WorkerId) {
+        self.silence(id);
+        self.set_process(id, Process::Killed);
+        self.emit(Effect::Kill(id));
+    }
+
+    pub(super) fn slot(&self, id: WorkerId) -> Option<&Slot> {
+        let slots = &self.generations.get(&id.generation)?.slots;
+        slots
+            .get(id.slot as usize)
+            .filter(|slot| slot.life == id.life)
+    }
+
+    fn slot_mut(&mut self, id: WorkerId) -> Option<&mut Slot> {
+        let slots = &mut self.generations.get_mut(&id.generation)?.slots;
+        let slot = slots.get_mut(id.slot as usize)?;
+        (slot.life == id.life).then_some(slot)
+    }
+
+    fn set_process(&mut self, id: WorkerId, process: Process) {
+        if let Some(slot) = self.slot_mut(id) {
+            slot.process = process;
+        }
+    }
+
+    fn serve(&mut self, id: WorkerId) {
+        self.timers.stop(Timer::Ready(id));
+        self.set_process(id, Process::Ready);
+        self.arm_watchdog(id);
+        if self.slot(id).is_some_and(|slot| slot.losses > 0) {
+            let due = self.now.saturating_add(self.policy.settled_after);
+            self.timers.set(Timer::Settled(id), due);
+        }
+        self.check_ready(id.generation);
+    }
+
+    /// A worker that lives is lost to its generation: it is killed, and what
+    /// its loss means is decided at once, not when the kernel is done.
+    fn condemn(&mut self, id: WorkerId, cause: Option<Cause>) {
+        if let Some(cause) = cause {
+            self.tell(Note::Unfit(id, cause));
+        }
+        self.kill(id);
+        self.lost(id, cause);
+    }
+
+    fn lost(&mut self, id: WorkerId, cause: Option<Cause>) {
+        let Some((cause, held)) = cause.zip(self.generations.get(&id.generation)) else {
+            return;
+        };
+        match held.state {
+            State::Starting | State::Baking => {
+                let worker = Some(id);
+                self.fail(id.generation, Failure { worker, cause });
+            }
+            // Started again once it is gone: a slot holds one process.
+            State::Active => {
+                if self
+                    .slot(id)
+                    .is_some_and(|slot| slot.process == Process::Absent)
+                {
+                    self.respawn_later(id);
+                }
+            }
+            State::Draining | State::Failed => {}
+        }
+    }
+
+    fn respawn_later(&mut self, id: WorkerId) {
+        // Whoever ends a generation says that none of its slots is wanted.
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
+            return;
+        };
+        slot.losses = slot.losses.saturating_add(1).min(CRASH_LOOP * 4);
+        let losses = slot.losses;
+        let dice = self.seed ^ (u64::from(id.generation) << 40) ^ (u64::from(id.slot) << 20);
+        let dice = dice ^ u64::from(id.life);
+        let delay = policy::respawn_delay(&self.policy, losses, dice);
+        self.timers
+            .set(Timer::Respawn(id), self.now.saturating_add(delay));
+        self.tell(Note::Respawn(id, delay, losses));
+        if losses == CRASH_LOOP {
+            self.tell(Note::CrashLoop(id, losses));
+        }
+    }
+
+    fn launch_again(&mut self, id: WorkerId) {
+        let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
+            return;
+        };
+        slot.life += 1;
+        let life = slot.life;
+        self.launch(WorkerId { life, ..id });
+    }
+
+    /// The process is no more.
+    fn leave(&mut self, id: WorkerId) {
+        self.silence(id);
+        self.set_process(id, Process::Absent);
+    }
+
+    fn arm_watchdog(&mut self, id: WorkerId) {
+        let held = self.generations.get(&id.generation);
+        if let Some(watchdog) = held.and_then(|held| held.watchdog) {
+            let due = self.now.saturating_add(watchdog);
+            self.timers.set(Timer::Watchdog(id), due);
+        }
+    }
+
+    /// Stops every timer of a worker.
+    pub(super) fn silence(&mut self, id: WorkerId) {
+        let timers: [fn(WorkerId) -> Timer; 5] = [
+            Timer::Ready,
+            Timer::Respawn,
+            Timer::Kill,
+            Timer::Settled,
+            Timer::Watchdog,
+        ];
+        for timer in timers {
+            self.timers.stop(timer(id));
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the control API asks.
+
+use super::Master;
+use crate::config;
+use crate::control::view::{
+    ConfigValue, ConfigView, HistoryView, LogLine, LogsView, OperationState, Stream,
+};
+use crate::control::{Answer, ApiError, Call, Timestamp};
+use crate::fleet::WorkerId;
+use crate::process::{self, Line};
+
+impl Master {
+    pub(super) fn on_call(&mut self, call: Call) -> Answer {
+        match call {
+            Call::Status => Answer::view(&self.status()),
+            Call::Config => Answer::view(&self.config_view()),
+            Call::History => Answer::view(&HistoryView {
+                operations: self.operations.history(),
+            }),
+            Call::Operation(name) => match self.operations.by_name(&name) {
+                Some(operation) => Answer::Operation(operation),
+                None => ApiError::not_found(format!("no operation {name} is known")).into(),
+            },
+            Call::Logs {
+                worker,
+                generation,
+                after,
+                lines,
+            } => match self.logs(worker.as_deref(), generation, after, lines) {
+                Ok(view) => Answer::view(&view),
+                Err(error) => error.into(),
+            },
+            Call::Ready => Answer::Ready {
+                ready: self.fleet.is_serving(),
+                detail: self.sentence(),
+            },
+            Call::Metrics => Answer::Text(self.metrics()),
+            Call::Start { kind, by } => match self.start_operation(kind, by) {
+                Ok(operation) => Answer::Operation(operation),
+                Err(error) => error.into(),
+            },
+        }
+    }
+
+    fn config_view(&self) -> ConfigView {
+        let values = config::effective(&self.loaded.config, &self.loaded.origins);
+        let values = values.into_iter().map(|value| ConfigValue {
+            masked: value
+                .value
+                .as_deref()
+                .is_some_and(|text| text.contains("***")),
+            key: value.key,
+            value: value.value.into(),
+            origin: value.origin.to_string(),
+        });
+        ConfigView {
+            file: self
+                .sources
+                .file
+                .as_ref()
+                .map(|file| file.display().to_string()),
+            values: values.collect(),
+            sticky: self.sticky_sentence(),
+        }
+    }
+
+    fn logs(
+        &self,
+        worker: Option<&str>,
+        generation: Option<u32>,
+        after: Option<u64>,
+        most: Option<u32>,
+    ) -> Result<LogsView, ApiError> {
+        let live = self.workers.all.iter();
+        let live = live.filter_map(|(id, worker)| Some((*id, worker.output.as_ref()?)));
+        let gone = self
+            .workers
+            .archive
+            .iter()
+            .map(|(id, output)| (*id, output));
+        let wanted = |id: &WorkerId| {
+            worker.is_none_or(|name| id.to_string() == name)
+                && generation.is_none_or(|number| id.generation == number)
+        };
+        let outputs: Vec<_> = gone.chain(live).filter(|(id, _)| wanted(id)).collect();
+        if outputs.is_empty() && (worker.is_some() || generation.is_some()) {
+            let what = worker.map_or_else(
+                || format!("generation {}", generation.unwrap_or_default()),
+                |worker| format!("worker {worker}"),
+            );
+            return Err(ApiError::not_found(format!("no output of {what} is kept")));
+        }
+        let mut dropped = 0;
+        let mut lines = Vec::new();
+        for (id, output) in outputs {
+            let tail = output.tail();
+            dropped += tail.dropped();
+            let new = tail.since(after.unwrap_or_default());
+            lines.extend(new.map(|line| log_line(id, line)));
+        }
+        lines.sort_by_key(|line| line.seq);
+        let excess = lines
+            .len()
+            .saturating_sub(most.unwrap_or(u32::MAX) as usize);
+        lines.drain(..excess);
+        let next = lines
+            .last()
+            .map_or(after.unwrap_or_default(), |line| line.seq);
+        Ok(LogsView {
+            lines,
+            next,
+            dropped,
+        })
+    }
+
+    /// What is under way, for `status`.
+    pub(super) fn is_upgrading(&self) -> bool {
+        let (running, _) = self.operations.current();
+        running.is_some_and(|view| view.state == OperationState::Running)
+    }
+}
+
+fn log_line(id: WorkerId, line: &Line) -> LogLine {
+    LogLine {
+        seq: line.seq,
+        at: Timestamp::from_millis(line.at_ms),
+        worker: id.to_string(),
+        stream: match line.stream {
+            process::Stream::Stdout => Stream::Stdout,
+            process::Stream::Stderr => Stream::Stderr,
+        },
+        text: line.to_string(),
+    }
+}

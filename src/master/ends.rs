@@ -1,0 +1,264 @@
+//! Ends of processes, and what they leave behind.
+
+use std::time::{Duration, Instant};
+
+use super::Master;
+use super::worker::Leftover;
+use crate::control::Event;
+use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
+use crate::process::{Child, nonce_processes, reap_ready};
+
+/// How often a process group that outlives its leader is looked at.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+/// Looking at every child takes at most this part of the time.
+const REAP_SHARE: u32 = 20;
+
+const SIGTERM: i32 = nix::libc::SIGTERM;
+const SIGKILL: i32 = nix::libc::SIGKILL;
+
+impl Master {
+    /// SIGCHLD came: somebody ended. With thousands of children a look at all
+    /// of them costs milliseconds, so looks keep a distance.
+    pub(super) fn reap(&mut self) {
+        let now = Instant::now();
+        if let Some(until) = self.workers.reaped_until.filter(|until| *until > now) {
+            self.workers.reap_at = Some(until);
+            return;
+        }
+        self.workers.reap_at = None;
+        let reaped = reap_ready(|pid| self.workers.by_pid.contains_key(&pid));
+        match reaped {
+            Ok(reaped) => {
+                for pid in reaped.known {
+                    if let Some(id) = self.workers.by_pid.get(&pid).copied() {
+                        self.on_exit(id);
+                    }
+                }
+            }
+            Err(error) => self.warn(format!("looking for ended processes failed: {error}")),
+        }
+        self.workers.reaped_until = Some(Instant::now() + now.elapsed() * REAP_SHARE);
+    }
+
+    /// A worker's leader ended.
+    fn on_exit(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let Some(child) = &worker.child else {
+            return;
+        };
+        let exit = match child.reap() {
+            Ok(Some(exit)) => exit,
+            Ok(None) | Err(_) => return,
+        };
+        worker.exit = Some(exit);
+        let pid = child.pid();
+        if let Some(output) = &worker.output {
+            output.finish();
+        }
+        let expected = worker.told.is_some() || worker.killed;
+        self.workers.by_pid.remove(&pid);
+        self.watching.forget(id);
+        if self.adopt_main_process(id) {
+            return;
+        }
+        self.after_leader(id, expected);
+    }
+
+    /// The leader is gone, but it named another process as the main one
+    /// (`MAINPID=`), which is our child now: that one is the worker.
+    fn adopt_main_process(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return false;
+        };
+        let Some(child) = worker.main.take().and_then(|pid| Child::adopt(pid).ok()) else {
+            return false;
+        };
+        let pid = child.pid();
+        worker.exit = None;
+        worker.last_pid = pid;
+        worker.child = Some(child);
+        self.workers.by_pid.insert(pid, id);
+        true
+    }
+
+    /// The leader is gone; is its process group?
+    fn after_leader(&mut self, id: WorkerId, expected: bool) {
+        let kill_after = self.config().drain.kill_after;
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let Some(child) = worker.child.take_if(|child| !child.group_is_empty()) else {
+            return self.deliver_exit(id);
+        };
+        // Who was told to end may let its children finish until its deadline.
+        let kill_at = (!expected).then(|| Instant::now() + kill_after);
+        drop(child.signal_group(SIGTERM));
+        let deliver = expected;
+        self.workers.leftovers.push(Leftover {
+            id,
+            child,
+            deliver,
+            kill_at,
+        });
+        self.workers.check_at = Some(Instant::now() + CHECK_EVERY);
+        if !deliver {
+            self.deliver_exit(id);
+        }
+    }
+
+    /// The fleet learns of the end, once. A program that was never executed is
+    /// reported by its launcher, whose word may come after its exit.
+    pub(super) fn deliver_exit(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let group_lives = self
+            .workers
+            .leftovers
+            .iter()
+            .any(|left| left.id == id && left.deliver);
+        let Some(exit) = worker.exit.filter(|_| worker.reported && !worker.delivered) else {
+            return;
+        };
+        if group_lives {
+            return;
+        }
+        let ending = match worker.not_started {
+            Some(_) => Ending::NotStarted,
+            None => Ending::Ended,
+        };
+        let drained = worker.told.map(|told| told.elapsed());
+        let expected = worker.told.is_some() || worker.killed;
+        let (pid, generation) = (worker.last_pid, id.generation);
+        if worker.not_started.is_none() {
+            let (worker, exit) = (id.to_string(), exit.to_string());
+            self.tell(&Event::WorkerExited {
+                worker,
+                generation,
+                pid,
+                exit,
+                expected,
+            });
+        }
+        if let Some(drained) = drained {
+            let drain_ms = u64::try_from(drained.as_millis()).unwrap_or(u64::MAX);
+            let worker = id.to_string();
+            self.tell(&Event::WorkerDrained {
+                worker,
+                generation,
+                drain_ms,
+            });
+        }
+        self.clean_up(id);
+        self.pending.push_back(fleet::Event::Exited(id, ending));
+    }
+
+    /// Removes the files of a worker that is gone.
+    fn clean_up(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.delivered = true;
+            worker.hush();
+            drop(std::fs::remove_dir_all(&worker.directory));
+        }
+    }
+
+    /// Looks at what is left of workers whose leader ended.
+    pub(super) fn check_leftovers(&mut self) {
+        let now = Instant::now();
+        if self.workers.reap_at.is_some_and(|due| due <= now) {
+            self.reap();
+        }
+        if self.workers.check_at.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut gone = Vec::new();
+        for left in &mut self.workers.leftovers {
+            if left.child.group_is_empty() {
+                gone.push(left.id);
+            } else if left.kill_at.is_some_and(|due| due <= now) {
+                left.kill_at = None;
+                drop(left.child.signal_group(SIGKILL));
+            }
+        }
+        self.workers
+            .leftovers
+            .retain(|left| !gone.contains(&left.id));
+        let more = !self.workers.leftovers.is_empty();
+        self.workers.check_at = more.then_some(now + CHECK_EVERY);
+        for id in gone {
+            self.deliver_exit(id);
+        }
+    }
+
+    /// Tells a worker to end by the signal of the config.
+    pub(super) fn drain_worker(&mut self, id: WorkerId) {
+        let signal = self.config().drain.signal.number();
+        self.watching.forget(id);
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.told = Some(Instant::now());
+            if let Some(child) = &worker.child {
+                // It may have ended by itself; then its end is on its way.
+                drop(child.signal(signal));
+            }
+        }
+    }
+
+    /// Ends a worker and its whole process group.
+    pub(super) fn kill_worker(&mut self, id: WorkerId) {
+        self.watching.forget(id);
+        let left = self.workers.leftovers.iter().find(|left| left.id == id);
+        if let Some(left) = left {
+            drop(left.child.signal_group(SIGKILL));
+        }
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.killed = true;
+            if let Some(child) = &worker.child {
+                drop(child.signal_group(SIGKILL));
+                drop(child.signal(SIGKILL));
+            }
+            let pid = worker.pid().unwrap_or_default();
+            let reason = match worker.told {
+                Some(_) => "it had not ended by its deadline",
+                None => "it was not fit",
+            };
+            self.tell(&Event::WorkerKilled {
+                worker: id.to_string(),
+                generation: id.generation,
+                pid,
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    /// The generation ended: nothing of it may be left (F3). What left its
+    /// process group still carries its nonce.
+    pub(super) fn sweep(&mut self, generation: GenerationNumber) {
+        let Some(info) = self.generations.get(&generation) else {
+            return;
+        };
+        for stray in nonce_processes(&info.nonces) {
+            let outcome = match stray.signal(SIGKILL) {
+                Ok(()) => "killed".to_owned(),
+                Err(error) => format!("not killed: {error}"),
+            };
+            self.warn(format!(
+                "process {} ({}) of the ended generation {generation} had left its process \
+                 group: {outcome}",
+                stray.pid, stray.comm
+            ));
+        }
+        let ended: Vec<WorkerId> = self
+            .workers
+            .all
+            .keys()
+            .filter(|id| id.generation == generation)
+            .copied()
+            .collect();
+        for id in ended {
+            self.workers.archive(id);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! From the fleet's effect to a process.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::environment::Templates;
+use super::output::{self, Output, Pattern};
+use super::worker::Worker;
+use super::{Input, Master};
+use crate::config::WorkerOutput;
+use crate::control::Event;
+use crate::fleet::{self, Ending, ReleaseId, WorkerId};
+use crate::process::{
+    LaunchFailure, LaunchRequest, Launched, Pipes, Release, Stream, private_directory,
+};
+use crate::readiness::notify::{Socket, Store};
+
+/// The first descriptor that a worker gets (sd_listen_fds(3)).
+const FIRST: u32 = 3;
+
+/// What is made for a worker before it is started.
+struct Surroundings {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    output: Option<Arc<Output>>,
+    notify: Socket,
+}
+
+impl Master {
+    /// Starts a worker. Whatever goes wrong is an end of this worker, whose
+    /// meaning the fleet decides.
+    pub(super) fn launch(&mut self, id: WorkerId, release: ReleaseId) {
+        let nonce = nonce();
+        let directory = self.runtime.worker(id);
+        let mut worker = Worker {
+            child: None,
+            last_pid: 0,
+            main: None,
+            reported: false,
+            delivered: false,
+            nonce: nonce.clone(),
+            directory: directory.clone(),
+            launched_at: Instant::now(),
+            output: None,
+            tasks: Vec::new(),
+            ready: None,
+            status: None,
+            told: None,
+            killed: false,
+            exit: None,
+            not_started: None,
+            elsewhere: None,
+        };
+        self.tell_of_changed_files(id, release);
+        self.inherit_store(id);
+        if let Some(generation) = self.generations.get_mut(&id.generation) {
+            generation.nonces.insert(nonce);
+        }
+        match self.start(id, release, &mut worker) {
+            Ok(()) => {
+                let pid = worker.pid().unwrap_or_default();
+                let generation = id.generation;
+                self.workers.insert(id, worker);
+                self.tell(&Event::WorkerLaunched {
+                    worker: id.to_string(),
+                    generation,
+                    pid,
+                });
+            }
+            Err(reason) => {
+                worker.not_started = Some(reason);
+                worker.hush();
+                self.workers.insert(id, worker);
+                self.pending
+                    .push_back(fleet::Event::Exited(id, Ending::NotStarted));
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: WorkerId,
+        release: ReleaseId,
+        worker: &mut Worker,
+    ) -> Result<(), String> {
+        let release = self
+            .releases
+            .get(release)
+            .ok_or("its release is not known any more")?
+            .clone();
+        let made = self
+            .surroundings(id, &release, &worker.directory)
+            .map_err(|error| {
+                format!(
+                    "making its files in {} failed: {error}; is the file system full or read-only?",
+                    worker.directory.display()
+                )
+            })?;
+        let launched = self
+            .execute(id, &release, worker, &made)
+            .map_err(|error| cannot_fork(&error))?;
+        let Launched { child, report } = launched;
+        worker.last_pid = child.pid();
+        worker.child = Some(child);
+        worker.launched_at = Instant::now();
+        if let Some(output) = made.output {
+            let pattern = Pattern::of(&self.config().ready.on);
+            worker.tasks = output::follow(&output, pattern, &self.inputs);
+            worker.output = Some(output);
+        }
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let outcome = report.outcome().await;
+            inputs.send(Input::Launched(id, outcome)).await.is_ok()
+        });
+        let inputs = self.inputs.clone();
+        let notify = made.notify;
+        let listen = async move {
+            while let Ok(datagram) = notify.recv().await {
+                if inputs.send(Input::Notify(id, datagram)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        worker.tasks.push(tokio::spawn(listen).abort_handle());
+        Ok(())
+    }
+
+    fn surroundings(
+        &self,
+        id: WorkerId,
+        release: &Release,
+        directory: &Path,
+    ) -> io::Result<Surroundings> {
+        let owner = release.owner();
+        private_directory(directory, owner)?;
+        let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
+        if self.config().log.worker_output == WorkerOutput::Inherit {
+            let (stdout, stderr) = output::inherited()?;
+            return Ok(Surroundings {
+                stdout,
+                stderr,
+                output: None,
+                notify,
+            });
+        }
+        let (pipes, writers) = Pipes::create(directory, owner)?;
+        let readers = vec![pipes.reader(Stream::Stdout)?, pipes.reader(Stream::Stderr)?];
+        let output = Some(Arc::new(Output::new(id, readers, self.lines.clone())));
+        let (stdout, stderr) = writers.into_parts();
+        Ok(Surroundings {
+            stdout,
+            stderr,
+            output,
+            notify,
+        })
+    }
+
+    fn execute(
+        &self,
+        id: WorkerId,
+        release: &Release,
+        worker: &Worker,
+        made: &Surroundings,
+    ) -> io::Result<Launched> {
+        let descriptors = self.descriptors(id);
+        let numbered: Vec<(String, u32)> = descriptors
+            .iter()
+            .zip(FIRST..)
+            .map(|((name, _), number)| (name.clone(), number))
+            .collect();
+        let templates = Templates {
+            worker: id,
+            listeners: &numbered,
+        };
+        let argv = release
+            .argv()
+            .iter()
+            .map(|text| templates.fill(text))
+            .collect();
+        self.launcher.launch(&LaunchRequest {
+            release,
+            argv,
+            env: self.environment(id, release, worker, &templates),
+            stdout: made.stdout.as_fd(),
+            stderr: made.stderr.as_fd(),
+            listeners: descriptors,
+        })
+    }
+
+    /// The listeners in config order, then what its predecessor stored.
+    fn descriptors(&self, id: WorkerId) -> Vec<(String, BorrowedFd<'_>)> {
+        let listeners = self.listeners.iter();
+        let listeners = listeners.map(|listener| (listener.name().to_owned(), listener.fd()));
+        let generation = self.generations.get(&id.generation);
+        let store = generation.and_then(|generation| generation.stores.get(&id.slot));
+        let stored = store.into_iter().flat_map(Store::iter);
+        let stored = stored.map(|(name, fd)| (name.to_owned(), fd));
+        listeners.chain(stored).collect()
+    }
+
+    fn environment(
+        &self,
+        id: WorkerId,
+        release: &Release,
+        worker: &Worker,
+        templates: &Templates<'_>,
+    ) -> Vec<(OsString, OsString)> {
+        let fill = |value: &OsString| match value.to_str() {
+            Some(text) => OsString::from(templates.fill(text)),
+            None => value.clone(),
+        };
+        let mut env: Vec<(OsString, OsString)> = release
+            .env()
+            .iter()
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect();
+        let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
+        set(
+            "NOTIFY_SOCKET",
+            worker.directory.join("notify").display().to_string(),
+        );
+        if let Some(watchdog) = self.config().app.watchdog {
+            set("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        }
+        set("HANDOVER_NAME", self.name.clone());
+        set("HANDOVER_GENERATION", id.generation.to_string());
+        set("HANDOVER_WORKER", id.slot.to_string());
+        let generation = self.generations.get(&id.generation);
+        let label = generation.and_then(|generation| generation.label.clone());
+        set("HANDOVER_RELEASE", label.unwrap_or_default());
+        set("HANDOVER_NONCE", worker.nonce.clone());
+        env
+    }
+
+    /// A first life begins with what the active generation's same slot stored
+    /// so far; slots that vanish hand theirs to slot 0.
+    fn inherit_store(&mut self, id: WorkerId) {
+        let Some(active) = self.fleet.active().map(|active| active.number) else {
+            return;
+        };
+        if id.life > 0 || active == id.generation {
+            return;
+        }
+        let slots = self
+            .fleet
+            .generation(id.generation)
+            .map_or(1, |g| g.slots.len());
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let Some(predecessor) = self.generations.get_mut(&active) else {
+            return;
+        };
+        let mut inherited = Store::new();
+        let mut problems = Vec::new();
+        for (slot, store) in &mut predecessor.stores {
+            if *slot == id.slot || (id.slot == 0 && *slot >= slots) {
+                store.forget_hung_up();
+                match store.duplicate() {
+                    Ok(copy) => {
+                        let refused = copy.merge_into(&mut inherited);
+                        problems.extend(refused.iter().map(ToString::to_string));
+                    }
+                    Err(error) => problems.push(error.to_string()),
+                }
+            }
+        }
+        for problem in problems {
+            self.warn(format!(
+                "worker {id} does not inherit all that was stored: {problem}"
+            ));
+        }
+        if let Some(generation) = self.generations.get_mut(&id.generation) {
+            generation.stores.insert(id.slot, inherited);
+        }
+    }
+
+    /// A respawn runs what the paths hold now; people should know.
+    fn tell_of_changed_files(&mut self, id: WorkerId, release: ReleaseId) {
+        if id.life == 0 {
+            return;
+        }
+        let changed = self.releases.get(release).map(Release::changed_files);
+        let files: Vec<String> = changed.iter().flatten().map(ToString::to_string).collect();
+        let Some(generation) = self.generations.get_mut(&id.generation) else {
+            return;
+        };
+        if !files.is_empty() && !std::mem::replace(&mut generation.changed_told, true) {
+            self.tell(&Event::ReleaseChanged {
+                generation: id.generation,
+                files,
+            });
+        }
+    }
+
+    /// The launcher executed the program, or says why not.
+    pub(super) fn on_launched(&mut self, id: WorkerId, outcome: Result<(), LaunchFailure>) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        worker.reported = true;
+        match outcome {
+            Ok(()) => self.watch(id),
+            Err(failure) => worker.not_started = Some(failure.to_string()),
+        }
+        // Its exit may have come first and waited for this word.
+        self.deliver_exit(id);
+    }
+}
+
+fn cannot_fork(error: &io::Error) -> String {
+    use rustix::io::Errno;
+    let hint = match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => {
+            "; the limit of processes is reached (TasksMax=, ulimit -u, pids.max)"
+        }
+        Some(Errno::NOMEM) => "; the machine is out of memory",
+        Some(Errno::MFILE | Errno::NFILE) => "; too many open files (LimitNOFILE=, ulimit -n)",
+        _ => "",
+    };
+    format!("starting a process failed: {error}{hint}")
+}
+
+/// 128 random bits, in hex: marks a worker and its descendants.
+fn nonce() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without the pool (early boot) it is still unique enough to mark with.
+    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
+        let now = crate::control::Timestamp::now().millis();
+        bytes[..8].copy_from_slice(&now.to_le_bytes());
+        let pid = u64::from(std::process::id());
+        bytes[8..].copy_from_slice(&pid.to_le_bytes());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,77 @@
+//! Repairs of listeners, as events; and what follows from a new socket.
+
+use super::Master;
+use crate::control::view::OperationKind;
+use crate::control::{Caller, Event};
+use crate::fleet::{self, Kind, Request};
+use crate::sockets::{Repair, RepairKind};
+
+impl Master {
+    pub(super) fn on_repairs(&mut self, repairs: Vec<Repair>) {
+        let mut replaced = false;
+        for repair in repairs {
+            let what = repair.to_string();
+            let listener = repair.listener;
+            match repair.what {
+                RepairKind::Failed(reason) => {
+                    self.tell(&Event::ListenerFailed { listener, reason })
+                }
+                RepairKind::Replaced { .. } => {
+                    replaced = true;
+                    self.tell(&Event::ListenerRepaired { listener, what });
+                }
+                RepairKind::Relistened | RepairKind::PathRestored => {
+                    self.tell(&Event::ListenerRepaired { listener, what });
+                }
+            }
+        }
+        if replaced {
+            self.replace_active();
+        }
+    }
+
+    /// The active generation cannot see a socket that was made after it: a new
+    /// generation of the same release can.
+    fn replace_active(&mut self) {
+        let Some(active) = self.fleet.active() else {
+            return;
+        };
+        let release = active.release;
+        let by = Caller {
+            uid: nix::unistd::geteuid().as_raw(),
+            pid: own_pid(),
+        };
+        let label = Some("a listener was replaced".to_owned());
+        let (operation, _) = self.operations.begin(OperationKind::Upgrade, by, label);
+        let fixed = false;
+        let kind = Kind::Upgrade;
+        let request = Request {
+            operation,
+            release,
+            fixed,
+            kind,
+            drained: false,
+        };
+        self.pending.push_back(fleet::Event::Request(request));
+    }
+
+    /// A worker that changes a flag of a listener changes it for everybody.
+    pub(super) fn look_at_flags(&mut self) {
+        let mut events = Vec::new();
+        for listener in &mut self.listeners {
+            if let Some(change) = listener.flags_changed() {
+                events.push(Event::ListenerChanged {
+                    listener: listener.name().to_owned(),
+                    what: change.to_string(),
+                });
+            }
+        }
+        for event in &events {
+            self.tell(event);
+        }
+    }
+}
+
+pub(super) fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}

@@ -1,0 +1,188 @@
+//! What the fleet decided, as events for people.
+
+use super::Master;
+use super::effects::millis;
+use super::worker::GenerationInfo;
+use crate::control::Event;
+use crate::control::view::OperationState;
+use crate::fleet::{Failure, GenerationNumber, Note, ReleaseId};
+
+impl Master {
+    pub(super) fn note(&mut self, note: Note) {
+        match note {
+            Note::Starting(number, release) => self.generation_starts(number, release),
+            Note::Baking(generation, bake) => {
+                if let Some(info) = self.generations.get_mut(&generation) {
+                    info.was_baked = true;
+                }
+                self.tell(&Event::BakeStarted {
+                    generation,
+                    bake_ms: millis(bake),
+                });
+            }
+            Note::Active(number) => self.generation_active(number),
+            Note::Draining(generation, deadline) => {
+                let left = deadline.saturating_sub(self.now());
+                let workers = self
+                    .fleet
+                    .generation(generation)
+                    .map_or(0, |g| g.slots.len());
+                let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+                let drain_timeout_ms = millis(left);
+                self.tell(&Event::GenerationDraining {
+                    generation,
+                    workers,
+                    drain_timeout_ms,
+                });
+            }
+            Note::Failed(number, failure) => self.generation_failed(number, failure),
+            Note::Held(number) => self.warn(format!(
+                "generation {number} failed, but none of the workers before it is ready: its own \
+                 stay until one is"
+            )),
+            Note::Ended(number) => self.generation_ended(number),
+            Note::CutShort(number) => self.warn(format!(
+                "generation {number} is ended before its deadline: more than drain.max_generations \
+                 = {} are draining",
+                self.fleet.policy().max_generations
+            )),
+            Note::Respawn(id, delay, restarts) => {
+                self.restarts += 1;
+                self.tell(&Event::WorkerRestarting {
+                    worker: id.to_string(),
+                    generation: id.generation,
+                    restarts,
+                    delay_ms: millis(delay),
+                });
+            }
+            Note::CrashLoop(id, restarts) => {
+                let exit = self
+                    .workers
+                    .get(id)
+                    .map_or_else(String::new, |w| w.ending());
+                let delay_ms = millis(self.fleet.policy().restart_max_delay);
+                let (worker, generation) = (id.to_string(), id.generation);
+                self.tell(&Event::CrashLoop {
+                    worker,
+                    generation,
+                    restarts,
+                    delay_ms,
+                    exit,
+                });
+            }
+            Note::Unfit(id, cause) => {
+                let why = self.cause_in_words(Some(id), cause);
+                self.warn(format!("worker {id} {why}"));
+            }
+            Note::Retry(left) => {
+                self.warn(format!(
+                    "the failed generation is tried again, {left} more after this"
+                ));
+            }
+            Note::Abandoned => {
+                self.warn("killed processes do not end (in uninterruptible sleep?): left behind");
+            }
+        }
+    }
+
+    fn generation_starts(&mut self, number: GenerationNumber, release: ReleaseId) {
+        let waiting = self.operations.find(|view| {
+            super::operations::is_rollout(view.kind) && view.state == OperationState::Queued
+        });
+        let from = self.fleet.active().map(|active| active.number);
+        let workers = self.fleet.generation(number).map_or(0, |g| g.slots.len());
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let mut label = self
+            .releases
+            .get(release)
+            .and_then(|r| r.label().map(str::to_owned));
+        let mut first = None;
+        for id in waiting {
+            self.operations.update(id, |view| {
+                view.state = OperationState::Running;
+                view.from = from;
+                view.to = Some(number);
+                view.workers = Some(workers);
+            });
+            if let Some(view) = self.operations.view(id) {
+                label = view.label.clone().or(label);
+                first.get_or_insert(view.id.clone());
+                self.tell(&Event::OperationStarted {
+                    operation: view.id,
+                    operation_kind: view.kind,
+                    by: view.by,
+                });
+            }
+        }
+        self.generations
+            .insert(number, GenerationInfo::new(release, label.clone()));
+        let operation = first;
+        self.tell(&Event::GenerationStarted {
+            generation: number,
+            label,
+            workers,
+            operation,
+        });
+    }
+
+    fn generation_active(&mut self, number: GenerationNumber) {
+        let previous = self.generations.iter().rev();
+        let previous = previous.filter(|(other, info)| **other < number && info.was_active);
+        let previous = previous.map(|(other, _)| *other).next();
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.was_active = true;
+        }
+        self.tell(&Event::GenerationActive {
+            generation: number,
+            previous,
+        });
+    }
+
+    fn generation_failed(&mut self, number: GenerationNumber, failure: Failure) {
+        let report = self.report(failure);
+        self.tell(&Event::GenerationFailed {
+            generation: number,
+            worker: report.worker.clone(),
+            reason: report.reason.clone(),
+        });
+        let served = self.fleet.active().map(|active| active.number);
+        if let (Some(to), crate::fleet::Cause::ExitedInBake) = (served, failure.cause) {
+            let reason = report.reason.clone();
+            self.tell(&Event::Rollback {
+                operation: None,
+                from: number,
+                to,
+                reason,
+            });
+        }
+        if let Some(info) = self.generations.get_mut(&number) {
+            info.failure = Some(report);
+        }
+    }
+
+    fn generation_ended(&mut self, number: GenerationNumber) {
+        self.sweep(number);
+        self.tell(&Event::GenerationEnded { generation: number });
+        let oldest = self.fleet.generations().map(|held| held.number).next();
+        let drained = self.operations.find(|view| {
+            let alone = view
+                .to
+                .is_none_or(|to| oldest.is_none_or(|oldest| oldest >= to));
+            view.is_ended() && !view.drained && alone
+        });
+        for id in drained {
+            self.operations.update(id, |view| view.drained = true);
+        }
+        self.forget_generations();
+    }
+
+    /// Ended generations that no operation speaks of any more are let go.
+    fn forget_generations(&mut self) {
+        let alive: Vec<GenerationNumber> =
+            self.fleet.generations().map(|held| held.number).collect();
+        let (running, _) = self.operations.current();
+        let spoken_of = running.and_then(|view| view.to);
+        self.generations
+            .retain(|number, _| alive.contains(number) || Some(*number) == spoken_of);
+    }
+}

@@ -1,0 +1,125 @@
+//! Who waits for what, and what became of it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::sync::watch;
+
+use crate::control::Caller;
+use crate::control::view::{OperationKind, OperationState, OperationView};
+use crate::fleet::OperationId;
+
+/// Ended operations that `history` shows.
+const KEPT: usize = 64;
+
+/// The operation of the first generation, which nobody waits for.
+pub(super) const FIRST: OperationId = OperationId(0);
+
+/// Every operation that runs or waits, and the last that ended.
+pub(super) struct Operations {
+    next: u64,
+    live: BTreeMap<OperationId, watch::Sender<OperationView>>,
+    ended: VecDeque<OperationView>,
+}
+
+impl Operations {
+    pub(super) fn new() -> Self {
+        Self {
+            next: FIRST.0 + 1,
+            live: BTreeMap::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// A new one; whoever is interested subscribes.
+    pub(super) fn begin(
+        &mut self,
+        kind: OperationKind,
+        by: Caller,
+        label: Option<String>,
+    ) -> (OperationId, watch::Receiver<OperationView>) {
+        let id = OperationId(self.next);
+        self.next += 1;
+        let mut view = OperationView::new(format!("op-{}", id.0), kind, by);
+        view.label = label;
+        let (sender, receiver) = watch::channel(view);
+        self.live.insert(id, sender);
+        (id, receiver)
+    }
+
+    pub(super) fn update(&mut self, id: OperationId, change: impl FnOnce(&mut OperationView)) {
+        if let Some(sender) = self.live.get(&id) {
+            sender.send_modify(change);
+        }
+    }
+
+    pub(super) fn view(&self, id: OperationId) -> Option<OperationView> {
+        self.live.get(&id).map(|sender| sender.borrow().clone())
+    }
+
+    /// The ids of those that the predicate holds for, oldest first.
+    pub(super) fn find(&self, holds: impl Fn(&OperationView) -> bool) -> Vec<OperationId> {
+        let matching = self
+            .live
+            .iter()
+            .filter(|(_, sender)| holds(&sender.borrow()));
+        matching.map(|(id, _)| *id).collect()
+    }
+
+    /// Moves those that need nothing more to the history.
+    pub(super) fn settle(&mut self) {
+        for id in self.find(|view| view.is_ended() && view.drained) {
+            if let Some(sender) = self.live.remove(&id) {
+                self.ended.push_front(sender.borrow().clone());
+            }
+        }
+        self.ended.truncate(KEPT);
+    }
+
+    /// By the name that the caller knows; lives on for who asks again.
+    pub(super) fn by_name(&self, name: &str) -> Option<watch::Receiver<OperationView>> {
+        let live = self.live.values().find(|sender| sender.borrow().id == name);
+        if let Some(sender) = live {
+            return Some(sender.subscribe());
+        }
+        let ended = self.ended.iter().find(|view| view.id == name)?;
+        Some(watch::channel(ended.clone()).1)
+    }
+
+    /// The one that runs, and the one that waits.
+    pub(super) fn current(&self) -> (Option<OperationView>, Option<OperationView>) {
+        let in_state = |state: OperationState| {
+            let mut views = self.live.values().map(|sender| sender.borrow().clone());
+            views.find(|view| view.state == state)
+        };
+        (
+            in_state(OperationState::Running),
+            in_state(OperationState::Queued),
+        )
+    }
+
+    /// All that are known, newest first.
+    pub(super) fn history(&self) -> Vec<OperationView> {
+        let live = self
+            .live
+            .values()
+            .rev()
+            .map(|sender| sender.borrow().clone());
+        let mut all: Vec<OperationView> = live.chain(self.ended.iter().cloned()).collect();
+        all.sort_by_key(|view| std::cmp::Reverse(view.started_at));
+        all
+    }
+
+    /// The last upgrade, reload or rollback that ended.
+    pub(super) fn last_upgrade(&self) -> Option<OperationView> {
+        let makes_generations = |view: &OperationView| is_rollout(view.kind) && view.is_ended();
+        self.history().into_iter().find(makes_generations)
+    }
+}
+
+/// Whether it makes a new generation.
+pub(super) fn is_rollout(kind: OperationKind) -> bool {
+    matches!(
+        kind,
+        OperationKind::Upgrade | OperationKind::Reload | OperationKind::Rollback
+    )
+}

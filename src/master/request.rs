@@ -1,0 +1,368 @@
+//! From a call or a signal to an event of the fleet: the config is read again,
+//! the release is pinned, and only then anything begins.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Master;
+use super::environment;
+use super::operations::FIRST;
+use crate::config::{self, App, Config, Limits, Loaded, Workers};
+use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
+use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
+use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
+use crate::process::{Plan, Release, Resource};
+
+/// A respawned worker that stays ready for this long is no longer counted as
+/// failing in a row.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Command and environment that an `upgrade` brought and that stay once it
+/// succeeded, until the config's `[app]` changes.
+#[derive(Clone, Default)]
+pub(super) struct Sticky {
+    command: Option<Vec<String>>,
+    env: BTreeMap<String, String>,
+    by: Option<Caller>,
+}
+
+impl Sticky {
+    fn is_empty(&self) -> bool {
+        self.command.is_none() && self.env.is_empty()
+    }
+}
+
+/// What is in force, and what waits for its upgrade to succeed.
+#[derive(Default)]
+pub(super) struct Overrides {
+    sticky: Sticky,
+    waiting: BTreeMap<OperationId, Sticky>,
+}
+
+impl Master {
+    /// Begins, queues or joins what is asked; an error changes nothing.
+    pub(super) fn start_operation(
+        &mut self,
+        request: OperationRequest,
+        by: Caller,
+    ) -> Result<watch::Receiver<OperationView>, ApiError> {
+        let ending = matches!(self.fleet.stage(), Stage::Stopping | Stage::Finished);
+        if ending && !matches!(request, OperationRequest::Stop { .. }) {
+            return Err(ApiError::new(
+                ErrorKind::Stopping,
+                "the service is being stopped",
+            ));
+        }
+        let kind = request.kind();
+        match request {
+            OperationRequest::Upgrade(upgrade) => self.upgrade(kind, upgrade, by),
+            OperationRequest::Reload => self.upgrade(kind, UpgradeRequest::default(), by),
+            OperationRequest::Rollback { to, anyway } => self.rollback(to, anyway, by),
+            OperationRequest::Promote => Ok(self.simple(kind, by, fleet::Event::Promote)),
+            OperationRequest::Abort => Ok(self.simple(kind, by, fleet::Event::Abort)),
+            OperationRequest::Stop { now } => {
+                let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
+                self.tell(&Event::MasterStopping {
+                    by: Some(by),
+                    drain_timeout_ms,
+                });
+                Ok(self.simple(kind, by, |id| fleet::Event::Stop {
+                    operation: Some(id),
+                    now,
+                }))
+            }
+            OperationRequest::Scale(_) => Err(ApiError::refused(
+                "this version of handover cannot scale a running generation",
+            )
+            .hint("change app.workers in the config, then: handover upgrade")),
+        }
+    }
+
+    fn simple(
+        &mut self,
+        kind: OperationKind,
+        by: Caller,
+        event: impl FnOnce(OperationId) -> fleet::Event,
+    ) -> watch::Receiver<OperationView> {
+        let (id, receiver) = self.operations.begin(kind, by, None);
+        let from = self.fleet.active().map(|active| active.number);
+        self.operations.update(id, |view| {
+            view.state = OperationState::Running;
+            view.from = from;
+        });
+        self.pending.push_back(event(id));
+        receiver
+    }
+
+    fn upgrade(
+        &mut self,
+        kind: OperationKind,
+        upgrade: UpgradeRequest,
+        by: Caller,
+    ) -> Result<watch::Receiver<OperationView>, ApiError> {
+        let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
+        let mut sticky = self.sticky_for(&loaded.config);
+        let file = upgrade
+            .env_file
+            .or_else(|| loaded.config.app.env_file.clone());
+        sticky.command = upgrade.command.or(sticky.command);
+        sticky.env.extend(upgrade.env);
+        sticky.by = Some(by);
+        let plan = plan(&loaded.config, &sticky, file, upgrade.label.clone())?;
+        let release =
+            Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
+        let warnings = self.adopt_config(loaded);
+        let release = self.releases.number(release);
+        let fleet_kind = match kind {
+            OperationKind::Reload => Kind::Reload,
+            _ => Kind::Upgrade,
+        };
+        let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
+        self.operations.update(id, |view| view.warnings = warnings);
+        self.request.waiting.insert(id, sticky);
+        self.submit(id, release, fleet_kind);
+        Ok(receiver)
+    }
+
+    fn rollback(
+        &mut self,
+        to: Option<u32>,
+        anyway: bool,
+        by: Caller,
+    ) -> Result<watch::Receiver<OperationView>, ApiError> {
+        let target = match to {
+            None => self.fleet.rollback_target(),
+            Some(number) => self
+                .fleet
+                .good()
+                .iter()
+                .find(|good| good.number == number)
+                .copied(),
+        };
+        let target = target.ok_or_else(|| self.no_such_target(to))?;
+        let release = self.releases.get(target.release);
+        let changed = release.map(Release::changed_files).unwrap_or_default();
+        if !changed.is_empty() && !anyway {
+            let files: Vec<String> = changed.iter().map(ToString::to_string).collect();
+            return Err(ApiError::refused(format!(
+                "generation {} cannot be brought back as it was: its files changed since: {}",
+                target.number,
+                files.join("; ")
+            ))
+            .hint(
+                "restore the files and try again, or run what they hold now: \
+                 handover rollback --anyway",
+            ));
+        }
+        let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
+        self.submit(id, target.release, Kind::Rollback { to: target.number });
+        Ok(receiver)
+    }
+
+    fn no_such_target(&self, to: Option<u32>) -> ApiError {
+        match to {
+            None => ApiError::refused("no earlier release is known that was good")
+                .hint("handover history shows what ran"),
+            Some(number) => {
+                let known = self.fleet.good().iter().map(|good| good.number.to_string());
+                let known: Vec<String> = known.collect();
+                ApiError::refused(format!("generation {number} is not among the good ones"))
+                    .hint(format!("these are: {}", known.join(", ")))
+            }
+        }
+    }
+
+    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind) {
+        let fixed = self.releases.is_fixed(release);
+        let request = Request {
+            operation,
+            release,
+            fixed,
+            kind,
+            drained: false,
+        };
+        self.pending.push_back(fleet::Event::Request(request));
+    }
+
+    /// The first generation: of the config as it was read at start.
+    pub(super) fn submit_first(&mut self, release: Release) {
+        let release = self.releases.number(release);
+        self.submit(FIRST, release, Kind::Upgrade);
+    }
+
+    /// From now on this config is in force, as far as it can be without a
+    /// restart; says what cannot.
+    fn adopt_config(&mut self, loaded: Loaded) -> Vec<String> {
+        let changed = config::changed(&self.loaded.config, &loaded.config);
+        let restart = changed
+            .into_iter()
+            .filter(|key| config::applies(key) == config::Applies::Restart);
+        let restart: Vec<&str> = restart.collect();
+        let mut warnings = Vec::new();
+        if !restart.is_empty() {
+            let message = format!(
+                "{} changed in the config and takes effect when the master starts anew",
+                restart.join(", ")
+            );
+            self.warn(message.clone());
+            warnings.push(message);
+        }
+        self.fleet.set_policy(policy(&loaded.config));
+        // What needs a restart stays as the master was started.
+        let kept = (
+            self.loaded.config.listen.clone(),
+            self.loaded.config.log.clone(),
+        );
+        self.loaded = loaded;
+        (self.loaded.config.listen, self.loaded.config.log) = kept;
+        warnings
+    }
+
+    /// What earlier upgrades brought, unless the config's `[app]` changed.
+    fn sticky_for(&self, new: &Config) -> Sticky {
+        let release = |app: &App| {
+            let App {
+                command,
+                env,
+                env_file,
+                directory,
+                user,
+                group,
+                ..
+            } = app.clone();
+            (command, env, env_file, directory, user, group)
+        };
+        if release(&self.loaded.config.app) == release(&new.app) {
+            self.request.sticky.clone()
+        } else {
+            Sticky::default()
+        }
+    }
+
+    /// An upgrade that succeeded leaves its command and environment; one that
+    /// failed leaves no trace.
+    pub(super) fn conclude_overrides(&mut self, id: OperationId, result: OperationResult) {
+        if let Some(sticky) = self.request.waiting.remove(&id)
+            && result == OperationResult::Done
+        {
+            self.request.sticky = sticky;
+        }
+    }
+
+    pub(super) fn sticky_sentence(&self) -> Option<String> {
+        let sticky = &self.request.sticky;
+        if sticky.is_empty() {
+            return None;
+        }
+        let by = sticky
+            .by
+            .map_or_else(String::new, |by| format!(", asked by {by}"));
+        let command = sticky.command.as_ref().map(|command| command.join(" "));
+        let command = command.unwrap_or_else(|| "the config's command".to_owned());
+        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
+        let env = match names.is_empty() {
+            true => String::new(),
+            false => format!(" with {} set", names.join(", ")),
+        };
+        Some(format!(
+            "an upgrade{by} runs {command}{env} instead of the config's [app], until that changes \
+             or the master ends"
+        ))
+    }
+}
+
+/// What a release is made of, before anything is looked up.
+fn plan(
+    config: &Config,
+    sticky: &Sticky,
+    env_file: Option<std::path::PathBuf>,
+    label: Option<String>,
+) -> Result<Plan, ApiError> {
+    let file = match env_file {
+        Some(path) => config::read_env_file(&path).map_err(|faults| ApiError::config(&faults))?,
+        None => Vec::new(),
+    };
+    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut env = environment::of_release(config, &own, file);
+    let asked = sticky
+        .env
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    env.extend(asked);
+    let app = &config.app;
+    let set = app.env.keys().chain(sticky.env.keys());
+    Ok(Plan {
+        argv: sticky
+            .command
+            .clone()
+            .unwrap_or_else(|| app.command.clone()),
+        env,
+        own_env: set.map(OsString::from).collect(),
+        directory: app.directory.clone(),
+        user: app.user.clone(),
+        group: app.group.clone(),
+        umask: app.umask,
+        no_new_privs: app.no_new_privs,
+        limits: limits(&config.limits),
+        label,
+    })
+}
+
+/// The first release.
+pub(super) fn first_plan(config: &Config) -> Result<Plan, ApiError> {
+    plan(
+        config,
+        &Sticky::default(),
+        config.app.env_file.clone(),
+        None,
+    )
+}
+
+fn limits(limits: &Limits) -> Vec<(Resource, u64)> {
+    let set = [
+        (Resource::Nofile, limits.nofile),
+        (Resource::Nproc, limits.nproc),
+        (Resource::Core, limits.core),
+        (Resource::Memlock, limits.memlock),
+        (Resource::Stack, limits.stack),
+        (Resource::Data, limits.data),
+        (Resource::Fsize, limits.fsize),
+        (Resource::As, limits.address_space),
+    ];
+    set.into_iter()
+        .filter_map(|(resource, limit)| Some((resource, limit?)))
+        .collect()
+}
+
+/// The numbers that the fleet works by.
+pub(super) fn policy(config: &Config) -> Policy {
+    Policy {
+        workers: workers(config.app.workers),
+        ready_timeout: config.ready.timeout,
+        bake: config.upgrade.bake,
+        retries: config.upgrade.retries,
+        drain_timeout: config.drain.timeout,
+        kill_after: config.drain.kill_after.min(config.drain.timeout),
+        max_generations: config.drain.max_generations,
+        restart_delay: config.restart.delay,
+        restart_max_delay: config.restart.max_delay,
+        settled_after: SETTLED_AFTER,
+        watchdog: config.app.watchdog,
+    }
+}
+
+fn workers(workers: Workers) -> u32 {
+    let count = match workers {
+        Workers::Count(count) => count,
+        // Affinity and the cgroup's quota are counted in; at least 1.
+        Workers::Auto => std::thread::available_parallelism()
+            .ok()
+            .and_then(|count| NonZeroU32::try_from(count).ok())
+            .unwrap_or(NonZeroU32::MIN),
+    };
+    count.get()
+}

@@ -1,0 +1,123 @@
+//! What a signal means.
+//!
+//! All handled signals are blocked before any thread exists and read from a
+//! signalfd(2), in one order with everything else that the loop waits for.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::unix::AsyncFd;
+
+use super::Master;
+use crate::control::{Caller, Event, OperationRequest, UpgradeRequest};
+use crate::process::pollable;
+
+/// Sent by the kernel (a terminal went away), not by a person: `SI_KERNEL` of
+/// sigaction(2).
+const SI_KERNEL: i32 = 0x80;
+
+const HANDLED: [Signal; 9] = [
+    Signal::SIGCHLD,
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+fn handled() -> SigSet {
+    HANDLED.into_iter().collect()
+}
+
+/// Blocks the handled signals; to be called before any thread exists.
+pub(super) fn block() -> io::Result<()> {
+    Ok(handled().thread_block()?)
+}
+
+/// The signals that arrive.
+pub(super) struct Signals(AsyncFd<SignalFd>);
+
+/// One signal, and who sent it.
+pub(super) struct Arrived {
+    signal: Signal,
+    by: Caller,
+    from_kernel: bool,
+}
+
+impl Signals {
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let fd = SignalFd::with_flags(&handled(), flags)?;
+        Ok(Self(pollable(fd)?))
+    }
+
+    /// The next signal; cancelling loses none.
+    pub(super) async fn next(&self) -> io::Result<Arrived> {
+        loop {
+            let mut guard = self.0.readable().await?;
+            let read = guard.try_io(|fd| {
+                let read = fd.get_ref().read_signal();
+                read?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            });
+            if let Ok(info) = read {
+                let info = info?;
+                let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+                if let Ok(signal) = Signal::try_from(number) {
+                    let pid = i32::try_from(info.ssi_pid).unwrap_or_default();
+                    let by = Caller {
+                        uid: info.ssi_uid,
+                        pid,
+                    };
+                    let from_kernel = info.ssi_code == SI_KERNEL;
+                    return Ok(Arrived {
+                        signal,
+                        by,
+                        from_kernel,
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Master {
+    pub(super) fn on_signal(&mut self, arrived: &Arrived) {
+        let Arrived {
+            signal,
+            by,
+            from_kernel,
+        } = *arrived;
+        match signal {
+            Signal::SIGCHLD => self.reap(),
+            Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => {
+                self.start_signalled(OperationRequest::Stop { now: false }, by);
+            }
+            Signal::SIGUSR2 => {
+                let request = OperationRequest::Upgrade(UpgradeRequest::default());
+                self.start_signalled(request, by);
+            }
+            // A terminal that goes away is no request.
+            Signal::SIGHUP if from_kernel => {}
+            Signal::SIGHUP => self.start_signalled(OperationRequest::Reload, by),
+            // Nothing is written to a file that could be reopened.
+            Signal::SIGUSR1 => {}
+            _ => self.warn(format!(
+                "{signal}: this version of handover cannot change the number of workers while it \
+                 runs; change app.workers and upgrade"
+            )),
+        }
+    }
+
+    /// A request that nobody waits for: a refusal is told as an event.
+    fn start_signalled(&mut self, request: OperationRequest, by: Caller) {
+        if let Err(error) = self.start_operation(request, by) {
+            self.tell(&Event::ConfigRefused {
+                reason: error.to_string(),
+            });
+        }
+    }
+}

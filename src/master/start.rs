@@ -1,0 +1,280 @@
+//! From a config to a running master, and its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::operations::Operations;
+use super::releases::Releases;
+use super::runtime_dir::RuntimeDir;
+use super::sentence::Told;
+use super::signals::{self, Signals};
+use super::turn;
+use super::watching::Watching;
+use super::worker::Workers;
+use super::{Master, output, request};
+use crate::config::{self, Level, Loaded, LogFormat, Sources};
+use crate::control::paths::default_runtime_dir;
+use crate::control::view::UpgradesView;
+use crate::control::{self, Event, EventLog, Timestamp};
+use crate::fleet::Fleet;
+use crate::logging::{self, Sink};
+use crate::process::{Launcher, Release, become_subreaper, raise_nofile};
+use crate::sockets::{self, Inherited, Listener, Watch};
+use crate::systemd::Notifier;
+
+const FAILED: u8 = 1;
+const BAD_CONFIG: u8 = 2;
+
+/// Calls and inputs that may wait for the loop.
+const CALLS_WAITING: usize = 64;
+const INPUTS_WAITING: usize = 1024;
+
+/// How long the end waits for callers to take their answers.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the log to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// What must be taken from the environment before any thread exists.
+pub struct Early {
+    inherited: Inherited,
+    notifier: Notifier,
+}
+
+impl Early {
+    /// Takes the inherited sockets, reads what systemd wants to be told, and
+    /// blocks the signals that the master reads. To be called first in `main`.
+    ///
+    /// # Errors
+    /// When the inherited descriptors are not what the environment says.
+    pub fn take() -> Result<Self, Box<dyn std::error::Error>> {
+        signals::block()?;
+        let notifier = Notifier::from_env();
+        let inherited = Inherited::from_env()?;
+        Ok(Self {
+            inherited,
+            notifier,
+        })
+    }
+}
+
+/// What the command line asks of a master.
+pub struct Start {
+    /// Where the config comes from.
+    pub sources: Sources,
+    /// `--runtime-dir`.
+    pub runtime_dir: Option<PathBuf>,
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Why a master did not start: the exit code and what to say.
+struct Refusal(u8, String);
+
+impl Refusal {
+    fn failed(what: impl Display) -> Self {
+        Self(FAILED, what.to_string())
+    }
+}
+
+/// Runs a master until its end.
+pub fn run(early: Early, start: Start) -> ExitCode {
+    match prepare_and_run(early, start) {
+        Ok(code) => ExitCode::from(code),
+        Err(Refusal(code, message)) => {
+            // Nobody may be there to read it.
+            drop(writeln!(io::stderr(), "handover: {}", message.trim_end()));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
+    let loaded =
+        config::load(&start.sources).map_err(|faults| Refusal(BAD_CONFIG, faults.to_string()))?;
+    let name = config::service_name(&loaded.config, start.sources.file.as_deref());
+    let directory = start
+        .runtime_dir
+        .unwrap_or_else(|| default_runtime_dir(&name));
+    let runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
+    let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
+    runtime
+        .make_rooms()
+        .map_err(|error| Refusal::failed(unusable(error)))?;
+    let nofile = raise_nofile().map_err(Refusal::failed)?;
+    become_subreaper().map_err(Refusal::failed)?;
+    let mut launcher = Launcher::open().map_err(|error| {
+        Refusal::failed(format!("opening handover's own binary failed: {error}"))
+    })?;
+    launcher.set_nofile(nofile);
+    let kept = runtime.listeners();
+    let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
+        .map_err(Refusal::failed)?;
+    let mut warnings = warnings;
+    if let Some(state) = start.state_dir {
+        warnings.push(format!(
+            "--state-dir {}: this version of handover keeps nothing over a restart",
+            state.display()
+        ));
+    }
+    let plan = request::first_plan(&loaded.config)
+        .map_err(|error| Refusal(BAD_CONFIG, error.to_string()))?;
+    let release = Release::resolve(plan).map_err(Refusal::failed)?;
+    let sink = open_log(&loaded, &name)?;
+    let runtime_of_tasks = runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(Refusal::failed)?;
+    let code = runtime_of_tasks.block_on(async {
+        let (master, sources, server) = assemble(Parts {
+            name,
+            loaded,
+            sources: start.sources,
+            runtime,
+            launcher,
+            listeners,
+            warnings,
+            sink: sink.clone(),
+            notifier: early.notifier,
+        })
+        .map_err(Refusal::failed)?;
+        let code = live(master, sources, release).await;
+        // Answers that are on their way leave first.
+        drop(tokio::time::timeout(FAREWELL, server).await);
+        Ok(code)
+    });
+    sink.flush(FLUSH);
+    code
+}
+
+fn open_log(loaded: &Loaded, name: &str) -> Result<Sink, Refusal> {
+    let log = &loaded.config.log;
+    let format = match log.format {
+        LogFormat::Auto => logging::Format::Auto,
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+        LogFormat::Journald => logging::Format::Journald,
+    };
+    let level = match log.level {
+        Level::Error => logging::Level::Error,
+        Level::Warn => logging::Level::Warn,
+        Level::Info => logging::Level::Info,
+        Level::Debug | Level::Trace => logging::Level::Debug,
+    };
+    Sink::start(format, level, name)
+        .map_err(|error| Refusal::failed(format!("the log cannot be opened: {error}")))
+}
+
+/// What a master is made of.
+struct Parts {
+    name: String,
+    loaded: Loaded,
+    sources: Sources,
+    runtime: RuntimeDir,
+    launcher: Launcher,
+    listeners: Vec<Listener>,
+    warnings: Vec<String>,
+    sink: Sink,
+    notifier: Notifier,
+}
+
+/// Puts the parts together and opens the control socket.
+fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)> {
+    let events = EventLog::new();
+    let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING);
+    let (inputs, waiting_inputs) = mpsc::channel(INPUTS_WAITING);
+    let socket = parts.runtime.bind_control()?;
+    let socket = tokio::net::UnixListener::from_std(socket)?;
+    let server = tokio::spawn(control::serve(socket, calls, events.clone()));
+    let watch = Watch::new(&parts.listeners)?;
+    let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
+    let origin = Instant::now();
+    let policy = request::policy(&parts.loaded.config);
+    let seed = Timestamp::now().millis() ^ u64::from(std::process::id());
+    let master = Master {
+        name: parts.name,
+        started_at: Timestamp::now(),
+        origin,
+        sources: parts.sources,
+        loaded: parts.loaded,
+        runtime: parts.runtime,
+        fleet: Fleet::new(policy, seed),
+        pending: VecDeque::new(),
+        releases: Releases::default(),
+        request: request::Overrides::default(),
+        workers: Workers::default(),
+        generations: BTreeMap::new(),
+        watching: Watching::new(),
+        listeners: parts.listeners,
+        launcher: parts.launcher,
+        notifier: parts.notifier,
+        told: Told::default(),
+        lines: output::Lines::new(parts.sink.clone()),
+        sink: parts.sink,
+        events,
+        operations: Operations::new(),
+        inputs,
+        warnings: parts.warnings,
+        counts: UpgradesView::default(),
+        restarts: 0,
+        finished: None,
+    };
+    Ok((master, sources, server))
+}
+
+/// Lives until the fleet is finished.
+async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u8 {
+    greet(&master);
+    let pid = super::listeners::own_pid();
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    master.tell(&Event::MasterStarted { pid, version });
+    if let Some(problem) = master.notifier.problem() {
+        master.warn(problem.to_owned());
+    }
+    for warning in master.warnings.clone() {
+        master.warn(warning);
+    }
+    for warning in master.loaded.warnings.clone() {
+        master.warn(warning.to_string());
+    }
+    master.submit_first(release);
+    let code = master.run(sources).await;
+    master.events.close();
+    master.runtime.clear();
+    for listener in std::mem::take(&mut master.listeners) {
+        if let Err(error) = listener.close() {
+            master.warn(format!("closing a listener failed: {error}"));
+        }
+    }
+    code
+}
+
+/// Name, PID, addresses and the two ways to upgrade, ready to copy; for people
+/// at a terminal.
+fn greet(master: &Master) {
+    use std::io::IsTerminal;
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let addresses: Vec<String> = master.listeners.iter().map(Listener::address).collect();
+    let pid = std::process::id();
+    let name = &master.name;
+    // A closed terminal is no reason not to serve.
+    drop(writeln!(
+        io::stderr(),
+        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}   or   kill -USR2 {pid}",
+        match addresses.is_empty() {
+            true => "no listeners".to_owned(),
+            false => format!("listens on {}", addresses.join(", ")),
+        }
+    ));
+}

@@ -1,0 +1,233 @@
+//! What `status` and the metrics say.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Master;
+use crate::control::Timestamp;
+use crate::control::view::{
+    GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
+    Pinned, ReleaseView, SessionsView, Status, UpgradesView, WorkerState, WorkerView,
+};
+use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
+use crate::process::{self, Changed, Release};
+use crate::sockets::Origin;
+
+impl Master {
+    pub(super) fn status(&mut self) -> Status {
+        self.look_at_flags();
+        let (operation, queued) = self.operations.current();
+        let state = match self.fleet.stage() {
+            Stage::Starting => MasterState::Starting,
+            Stage::Serving if self.is_upgrading() => MasterState::Upgrading,
+            Stage::Serving => MasterState::Serving,
+            Stage::Stopping | Stage::Finished => MasterState::Stopping,
+        };
+        let generations = self
+            .fleet
+            .generations()
+            .map(|held| self.generation_view(held));
+        let mut generations: Vec<GenerationView> = generations.collect();
+        generations.reverse();
+        Status {
+            name: self.name.clone(),
+            pid: super::listeners::own_pid(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state,
+            generation: self.fleet.active().map_or(0, |active| active.number),
+            route: "direct".to_owned(),
+            at: Timestamp::now(),
+            started_at: self.started_at,
+            listeners: self.listeners.iter().map(listener_view).collect(),
+            generations,
+            sessions: SessionsView::default(),
+            upgrades: self.upgrades(),
+            last_upgrade: self
+                .operations
+                .last_upgrade()
+                .as_ref()
+                .and_then(LastUpgrade::of),
+            operation,
+            queued,
+            sticky: self.sticky_sentence(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn generation_view(&self, held: &Generation) -> GenerationView {
+        let info = self.generations.get(&held.number);
+        let release = self.releases.get(held.release);
+        GenerationView {
+            number: held.number,
+            label: info.and_then(|info| info.label.clone()),
+            state: match held.state {
+                State::Starting => GenerationState::Starting,
+                State::Baking => GenerationState::Baking,
+                State::Active => GenerationState::Active,
+                State::Draining => GenerationState::Draining,
+                State::Failed => GenerationState::Failed,
+            },
+            release: release.map(release_view).unwrap_or_else(unknown_release),
+            started_at: info.map_or_else(Timestamp::now, |info| info.started_at),
+            drain_deadline: held
+                .drain_deadline
+                .map(|deadline| self.wall_clock(deadline)),
+            workers: held
+                .workers()
+                .map(|(id, slot)| self.worker_view(id, slot))
+                .collect(),
+        }
+    }
+
+    /// The fleet's clock as a moment of the wall clock.
+    fn wall_clock(&self, moment: Moment) -> Timestamp {
+        let left: Duration = moment.saturating_sub(self.now());
+        Timestamp::now().after(left)
+    }
+
+    fn worker_view(&self, id: WorkerId, slot: &Slot) -> WorkerView {
+        let held = self.workers.get(id);
+        let ready = held.and_then(|worker| worker.ready.as_ref());
+        let state = match slot.process {
+            Process::Starting => WorkerState::Starting,
+            Process::Ready => WorkerState::Ready,
+            Process::Draining | Process::Killed => WorkerState::Draining,
+            Process::Absent if slot.wanted => WorkerState::Starting,
+            Process::Absent => WorkerState::Exited,
+        };
+        WorkerView {
+            id: id.to_string(),
+            pid: held.and_then(|worker| worker.pid()),
+            state,
+            ready_ms: ready.map(|ready| ready.after_ms),
+            ready_by: ready.map(|ready| ready.by.clone()),
+            status: held.and_then(|worker| worker.status.clone()),
+            restarts: slot.life,
+            connections: None,
+        }
+    }
+
+    fn upgrades(&self) -> UpgradesView {
+        self.counts
+    }
+
+    /// Counts how an upgrade ended.
+    pub(super) fn count_upgrade(&mut self, result: OperationResult, was_ready: bool) {
+        match result {
+            OperationResult::Done => self.counts.succeeded += 1,
+            OperationResult::Failed | OperationResult::Aborted if was_ready => {
+                self.counts.rolled_back += 1;
+            }
+            OperationResult::Failed | OperationResult::Aborted | OperationResult::Incomplete => {
+                self.counts.failed += 1;
+            }
+            _ => {}
+        }
+    }
+
+    /// Prometheus' text format (version 0.0.4).
+    pub(super) fn metrics(&mut self) -> String {
+        let status = self.status();
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "{name}{labels} {value}");
+            }
+        };
+        let build = format!("{{version=\"{}\"}}", status.version);
+        metric(
+            "handover_build_info",
+            "gauge",
+            "The handover that runs.",
+            &[(build, 1)],
+        );
+        let generation = u64::from(status.generation);
+        let none = String::new;
+        metric(
+            "handover_generation",
+            "gauge",
+            "The active generation.",
+            &[(none(), generation)],
+        );
+        let workers = status.generations.iter().flat_map(|held| &held.workers);
+        let states = [
+            WorkerState::Starting,
+            WorkerState::Ready,
+            WorkerState::Draining,
+        ];
+        let counted = states.map(|state| {
+            let count = workers
+                .clone()
+                .filter(|worker| worker.state == state)
+                .count();
+            (format!("{{state=\"{state}\"}}"), count as u64)
+        });
+        metric(
+            "handover_workers",
+            "gauge",
+            "Worker processes by state.",
+            &counted,
+        );
+        let upgrades = [
+            ("succeeded", status.upgrades.succeeded),
+            ("failed", status.upgrades.failed),
+            ("rolled_back", status.upgrades.rolled_back),
+        ];
+        let upgrades = upgrades.map(|(result, n)| (format!("{{result=\"{result}\"}}"), n));
+        metric(
+            "handover_upgrades_total",
+            "counter",
+            "Upgrades by how they ended.",
+            &upgrades,
+        );
+        let restarts = [(none(), self.restarts)];
+        let help = "Workers started again inside a generation.";
+        metric("handover_worker_restarts_total", "counter", help, &restarts);
+        text
+    }
+}
+
+fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
+    ListenerView {
+        name: listener.name().to_owned(),
+        address: listener.address(),
+        origin: match listener.origin() {
+            Origin::Bound => "bound".to_owned(),
+            Origin::Systemd => "systemd".to_owned(),
+        },
+        backlog: listener.backlog(),
+        ready: listener.counts_for_ready(),
+        note: listener.overlap_note().map(str::to_owned),
+    }
+}
+
+fn release_view(release: &Release) -> ReleaseView {
+    ReleaseView {
+        command: release.argv().to_vec(),
+        executable: release.executable().display().to_string(),
+        build_id: release.build_id().map(str::to_owned),
+        pinned: match release.pinned() {
+            process::Pinned::Program => Pinned::Program,
+            process::Pinned::Directory => Pinned::Directory,
+            process::Pinned::Path => Pinned::Path,
+        },
+        changed_files: release
+            .changed_files()
+            .iter()
+            .map(Changed::to_string)
+            .collect(),
+    }
+}
+
+/// The release of a generation that is being forgotten.
+fn unknown_release() -> ReleaseView {
+    ReleaseView {
+        command: Vec::new(),
+        executable: String::new(),
+        build_id: None,
+        pinned: Pinned::Unknown,
+        changed_files: Vec::new(),
+    }
+}

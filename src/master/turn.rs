@@ -1,0 +1,121 @@
+//! The loop: what is waited for, and in which order it is taken.
+
+use std::time::Instant;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+use super::signals::Signals;
+use super::{Input, Master};
+use crate::control;
+use crate::fleet::Event;
+use crate::process::pollable;
+use crate::sockets::Watch;
+
+/// What the loop waits for, beside time.
+pub(super) struct Sources {
+    pub(super) signals: Signals,
+    pub(super) calls: mpsc::Receiver<control::Request>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) watch: AsyncFd<Watch>,
+}
+
+impl Sources {
+    pub(super) fn new(
+        signals: Signals,
+        calls: mpsc::Receiver<control::Request>,
+        inputs: mpsc::Receiver<Input>,
+        watch: Watch,
+    ) -> std::io::Result<Self> {
+        let watch = pollable(watch)?;
+        Ok(Self {
+            signals,
+            calls,
+            inputs,
+            watch,
+        })
+    }
+}
+
+impl Master {
+    /// Runs until the fleet is finished; returns the exit code.
+    pub(super) async fn run(&mut self, mut sources: Sources) -> u8 {
+        loop {
+            self.settle();
+            if let Some(code) = self.finished {
+                return code;
+            }
+            let wake = self.next_wake();
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                signal = sources.signals.next() => match signal {
+                    Ok(signal) => self.on_signal(&signal),
+                    Err(error) => self.warn(format!("reading signals failed: {error}")),
+                },
+                () = sleep => {}
+                Some((call, reply)) = sources.calls.recv() => {
+                    let answer = self.on_call(call);
+                    // Whoever asked may be gone.
+                    drop(reply.send(answer));
+                }
+                Some(input) = sources.inputs.recv() => self.on_input(input),
+                Ok(mut guard) = sources.watch.readable_mut() => {
+                    let repairs = guard.get_inner_mut().examine(&mut self.listeners);
+                    guard.clear_ready();
+                    self.on_repairs(repairs);
+                }
+            }
+        }
+    }
+
+    fn on_input(&mut self, input: Input) {
+        match input {
+            Input::Launched(id, outcome) => self.on_launched(id, outcome),
+            Input::Notify(id, datagram) => self.on_datagram(id, datagram),
+            Input::Matched(id, line) => self.on_matched(id, &line),
+        }
+    }
+
+    /// Brings everything that is due to its end: events for the fleet, its
+    /// timers, looks at workers, signs of life for systemd.
+    fn settle(&mut self) {
+        self.look_at_workers();
+        self.check_leftovers();
+        loop {
+            let now = self.now();
+            let event = match self.pending.pop_front() {
+                Some(event) => event,
+                None => match self.fleet.next_due(now) {
+                    Some(timer) => Event::Due(timer),
+                    None => break,
+                },
+            };
+            for effect in self.fleet.handle(now, event) {
+                self.perform(effect);
+            }
+        }
+        self.operations.settle();
+        self.releases.keep(self.fleet.releases_in_use());
+        self.tell_systemd();
+    }
+
+    /// When something is due at the latest.
+    fn next_wake(&self) -> Option<Instant> {
+        let fleet = self.fleet.next_deadline().map(|due| self.origin + due);
+        [
+            fleet,
+            self.watching.next_look(),
+            self.workers.next_check(),
+            self.next_telling(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

@@ -1,0 +1,309 @@
+//! Observing readiness: which workers are looked at, when, and what a look
+//! means under `ready.on`.
+
+use std::time::{Duration, Instant};
+
+use super::Master;
+use super::worker::Readiness;
+use crate::config::ReadyOn;
+use crate::control::{Event, Span};
+use crate::fleet::{self, WorkerId};
+use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
+
+/// When a worker that is not ready is asked for the first time where else it
+/// listens; later ever more seldom.
+const ELSEWHERE_FIRST: Duration = Duration::from_millis(300);
+
+/// Why `ready.settle` decides where there is no listener to observe.
+const NOTHING_TO_OBSERVE: &str = "no listener to observe";
+
+/// One worker that is not ready yet.
+struct Watched {
+    id: WorkerId,
+    since: Instant,
+    observer: Option<Observer>,
+    /// Alive until then counts as ready; and why that decides.
+    settles: Option<(Instant, String)>,
+    blind: bool,
+    elsewhere_at: Instant,
+}
+
+/// All workers that are not ready yet.
+pub(super) struct Watching {
+    watched: Vec<Watched>,
+    schedule: Schedule,
+    next_round: Option<Instant>,
+    /// How many the next round looks at, and where it goes on.
+    share: usize,
+    cursor: usize,
+}
+
+impl Watching {
+    pub(super) fn new() -> Self {
+        Self {
+            watched: Vec::new(),
+            schedule: Schedule::new(),
+            next_round: None,
+            share: 1,
+            cursor: 0,
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: WorkerId) {
+        self.watched.retain(|watched| watched.id != id);
+    }
+
+    /// When there is something to look at.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        let observed = self
+            .watched
+            .iter()
+            .any(|watched| watched.observer.is_some());
+        let round = self.next_round.filter(|_| observed);
+        let settled = self
+            .watched
+            .iter()
+            .filter_map(|w| w.settles.as_ref().map(|(at, _)| *at));
+        settled.chain(round).min()
+    }
+}
+
+impl Master {
+    /// The program runs now: what makes it ready?
+    pub(super) fn watch(&mut self, id: WorkerId) {
+        let Some(pid) = self.workers.get(id).and_then(|worker| worker.pid()) else {
+            return;
+        };
+        if self
+            .workers
+            .get(id)
+            .is_some_and(|worker| worker.ready.is_some())
+        {
+            return;
+        }
+        let now = Instant::now();
+        let wanted = self.wanted();
+        let ready = &self.config().ready;
+        let (observer, settles) = match ready.on {
+            ReadyOn::Auto if wanted.is_empty() => (
+                None,
+                Some((now + ready.settle, NOTHING_TO_OBSERVE.to_owned())),
+            ),
+            ReadyOn::Auto | ReadyOn::Accepting => (Some(Observer::new(pid, wanted)), None),
+            ReadyOn::Uptime(uptime) => (None, Some((now + uptime, String::new()))),
+            ReadyOn::Notify | ReadyOn::Output { .. } => return,
+            // The config room refuses these two in this version.
+            ReadyOn::Http(_) | ReadyOn::Exec(_) => return,
+        };
+        self.watching.watched.push(Watched {
+            id,
+            since: now,
+            observer,
+            settles,
+            blind: false,
+            elsewhere_at: now + ELSEWHERE_FIRST,
+        });
+        self.watching.next_round.get_or_insert(now);
+        self.watching.next_round = Some(now);
+    }
+
+    /// The listeners on which a ready worker waits.
+    pub(super) fn wanted(&self) -> Vec<Wanted> {
+        let counting = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.counts_for_ready());
+        counting
+            .map(|listener| Wanted {
+                inode: listener.inode(),
+                datagram: listener.is_datagram(),
+                name: listener.name().to_owned(),
+                address: listener.address(),
+                port: listener.port(),
+            })
+            .collect()
+    }
+
+    pub(super) fn look_at_workers(&mut self) {
+        let now = Instant::now();
+        if self.watching.next_look().is_none_or(|due| due > now) {
+            return;
+        }
+        self.look_round(now);
+        self.look_at_settled(now);
+    }
+
+    fn look_round(&mut self, now: Instant) {
+        if self.watching.next_round.is_none_or(|due| due > now) {
+            return;
+        }
+        let total = self.watching.watched.len();
+        let share = self.watching.share.clamp(1, total.max(1)).min(total);
+        let mut sights = Vec::new();
+        for step in 0..share {
+            let index = (self.watching.cursor + step) % total;
+            let Some(watched) = self.watching.watched.get_mut(index) else {
+                continue;
+            };
+            if let Some(observer) = &mut watched.observer {
+                sights.push((watched.id, observer.look(now)));
+            }
+        }
+        let cost = now.elapsed();
+        let turn = self.watching.schedule.next(cost, share, total);
+        self.watching.cursor = (self.watching.cursor + share) % total.max(1);
+        self.watching.share = turn.workers;
+        self.watching.next_round = Some(now + cost + turn.after);
+        for (id, sight) in sights {
+            self.on_sight(id, sight, now);
+        }
+    }
+
+    fn on_sight(&mut self, id: WorkerId, sight: Sight, now: Instant) {
+        match sight {
+            Sight::Accepting(evidence) => self.declare_ready(id, evidence.to_string()),
+            Sight::Blind(reason) => self.settle_blindly(id, reason),
+            Sight::NotYet => self.look_elsewhere(id, now),
+        }
+    }
+
+    /// Nothing can be observed: under `auto`, being alive for long enough counts.
+    fn settle_blindly(&mut self, id: WorkerId, reason: String) {
+        let settle = self.config().ready.settle;
+        let strict = self.config().ready.on == ReadyOn::Accepting;
+        let find = |watched: &&mut Watched| watched.id == id && !watched.blind;
+        let Some(watched) = self.watching.watched.iter_mut().find(find) else {
+            return;
+        };
+        watched.blind = true;
+        if strict {
+            self.warn(format!(
+                "worker {id}: ready.on = \"accepting\", but nothing can be observed: {reason}; \
+                 use \"auto\" or \"notify\""
+            ));
+        } else {
+            watched.settles = Some((watched.since + settle, reason));
+        }
+    }
+
+    fn look_at_settled(&mut self, now: Instant) {
+        let due = |watched: &&Watched| watched.settles.as_ref().is_some_and(|(at, _)| *at <= now);
+        let settled: Vec<(WorkerId, String)> = self
+            .watching
+            .watched
+            .iter()
+            .filter(due)
+            .map(|watched| {
+                let alive = now.saturating_duration_since(watched.since);
+                let alive = Span(u64::try_from(alive.as_millis()).unwrap_or(u64::MAX));
+                let reason = watched
+                    .settles
+                    .as_ref()
+                    .map_or("", |(_, reason)| reason.as_str());
+                let by = match reason {
+                    "" => format!("alive for {alive}"),
+                    reason => format!("alive for {alive} ({reason})"),
+                };
+                (watched.id, by)
+            })
+            .collect();
+        for (id, by) in settled {
+            self.declare_ready(id, by);
+        }
+    }
+
+    /// It serves: by whichever sign came first.
+    pub(super) fn declare_ready(&mut self, id: WorkerId, by: String) {
+        self.watching.forget(id);
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if worker.ready.is_some() || worker.exit.is_some() || worker.told.is_some() {
+            return;
+        }
+        let after = worker.launched_at.elapsed().as_millis();
+        let after_ms = u64::try_from(after).unwrap_or(u64::MAX);
+        let readiness = Readiness {
+            after_ms,
+            by: by.clone(),
+        };
+        worker.ready = Some(readiness.clone());
+        let pid = worker.pid().unwrap_or_default();
+        let generation = id.generation;
+        if let Some(info) = self.generations.get_mut(&generation) {
+            info.ready = Some(readiness);
+        }
+        self.tell(&Event::WorkerReady {
+            worker: id.to_string(),
+            generation,
+            pid,
+            ready_ms: after_ms,
+            ready_by: by,
+        });
+        self.pending.push_back(fleet::Event::Ready(id));
+    }
+
+    pub(super) fn on_matched(&mut self, id: WorkerId, line: &str) {
+        let mut shown: String = line.chars().take(60).collect();
+        if shown.len() < line.len() {
+            shown.push('…');
+        }
+        self.declare_ready(id, format!("its output \"{shown}\""));
+    }
+
+    /// A worker that is not ready for a while may listen somewhere else.
+    fn look_elsewhere(&mut self, id: WorkerId, now: Instant) {
+        let wanted = self.wanted();
+        let find = |watched: &&mut Watched| watched.id == id && watched.elsewhere_at <= now;
+        let Some(watched) = self.watching.watched.iter_mut().find(find) else {
+            return;
+        };
+        let waited = now.saturating_duration_since(watched.since);
+        watched.elsewhere_at = now + waited.max(ELSEWHERE_FIRST);
+        let Some((pid, told)) = self
+            .workers
+            .get(id)
+            .and_then(|worker| Some((worker.pid()?, worker.elsewhere.is_some())))
+        else {
+            return;
+        };
+        if told {
+            return;
+        }
+        let Some(first) = wanted.first() else {
+            return;
+        };
+        let foreign = foreign_listeners(pid, &wanted);
+        if let Some(foreign) = foreign.first() {
+            let argv = self.argv_of(id);
+            let reason = advise(
+                &foreign.comm,
+                foreign.pid,
+                Some(foreign),
+                first,
+                &argv,
+                false,
+            );
+            self.tell_elsewhere(id, reason);
+        }
+    }
+
+    pub(super) fn tell_elsewhere(&mut self, id: WorkerId, reason: String) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.elsewhere = Some(reason.clone());
+        }
+        let generation = id.generation;
+        self.tell(&Event::WorkerElsewhere {
+            worker: id.to_string(),
+            generation,
+            reason,
+        });
+    }
+
+    /// The command of a worker's release.
+    pub(super) fn argv_of(&self, id: WorkerId) -> Vec<String> {
+        let info = self.generations.get(&id.generation);
+        let release = info.and_then(|info| self.releases.get(info.release));
+        release.map_or_else(Vec::new, |release| release.argv().to_vec())
+    }
+}

@@ -1,0 +1,248 @@
+//! One child: told through its pidfd, reaped once, its group reachable until the last member is gone.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::exit::Exit;
+use super::place::pidfd_signal;
+use super::{procfs, stragglers};
+
+/// PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h (Linux 6.9).
+const PROCESS_GROUP: u32 = 1 << 2;
+
+/// A child of this process that leads a process group of its own.
+///
+/// No number is ever signalled: a process through its pidfd, which was opened while the child was
+/// unreaped; its group through the same pidfd (Linux 6.9 and later: this works after the leader was reaped
+/// too, because the kernel goes by the identity and not by the number). On older kernels the
+/// leader is kept unreaped while its group lives, so that the number cannot come to mean another group.
+///
+/// Dropping it signals nobody.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+    start_time: u64,
+    anchor: Anchor,
+    exit: OnceLock<Exit>,
+    reaped: AtomicBool,
+}
+
+/// What keeps the group's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Anchor {
+    /// The pidfd (6.9+).
+    Pidfd,
+    /// The unreaped leader.
+    Zombie,
+}
+
+impl Child {
+    /// Takes over a child that was just started and that nobody has reaped.
+    ///
+    /// # Errors
+    /// What pidfd_open(2) says (Linux 5.3 and later have it), EMFILE among them.
+    pub(super) fn new(pid: i32) -> io::Result<Self> {
+        let anchor = if group_signals_work() {
+            Anchor::Pidfd
+        } else {
+            Anchor::Zombie
+        };
+        Self::with_anchor(pid, anchor)
+    }
+
+    fn with_anchor(pid: i32, anchor: Anchor) -> io::Result<Self> {
+        let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        // It is unreaped, so this is its own line, even when it is a zombie by now.
+        let start_time = procfs::stat(pid.as_raw_pid()).map_or(0, |stat| stat.start_time);
+        Ok(Self {
+            pid,
+            pidfd,
+            start_time,
+            anchor,
+            exit: OnceLock::new(),
+            reaped: AtomicBool::new(false),
+        })
+    }
+
+    /// Takes over a descendant that became our child when its parent ended (we are its
+    /// subreaper) and that nobody has reaped.
+    ///
+    /// # Errors
+    /// ECHILD when it is not our child, else what pidfd_open(2) says.
+    pub fn adopt(pid: i32) -> io::Result<Self> {
+        let child = Self::new(pid)?;
+        child.wait(WaitIdOptions::NOWAIT)?;
+        Ok(child)
+    }
+
+    /// Its number, which is its group's too.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_pid()
+    }
+
+    /// Clock ticks after boot at which it began (field 22 of `/proc/PID/stat`); 0 without `/proc`.
+    pub fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// The pidfd: readable once the child ended (pidfd_open(2)).
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Waits until the process ended (it is reaped by [`reap`](Self::reap)). Needs a tokio runtime with I/O.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says: a child is waited for by one at a time.
+    pub async fn ended(&self) -> io::Result<()> {
+        #[expect(
+            deprecated,
+            reason = "the pidfd is borrowed for as long as it is registered, so it stays open and the same"
+        )]
+        let pidfd = AsyncFd::with_interest(self.pidfd(), Interest::READABLE)?;
+        pidfd.readable().await.map(drop)
+    }
+
+    /// Sends `signal` to the process itself.
+    ///
+    /// # Errors
+    /// ESRCH when it was reaped, EPERM when it became somebody else's, EINVAL for no signal.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        pidfd_signal(self.pidfd(), signal, 0)
+    }
+
+    /// Sends `signal` to every process of its group, whether the leader still lives or not.
+    ///
+    /// # Errors
+    /// ESRCH when nobody is left, else as [`signal`](Self::signal).
+    pub fn signal_group(&self, signal: i32) -> io::Result<()> {
+        match self.anchor {
+            Anchor::Pidfd => pidfd_signal(self.pidfd(), signal, PROCESS_GROUP),
+            Anchor::Zombie => self.signal_group_by_number(signal),
+        }
+    }
+
+    /// By number, which is ours as long as the leader is our unreaped child: nobody else reaps here.
+    fn signal_group_by_number(&self, signal: i32) -> io::Result<()> {
+        if self.reaped.load(Ordering::Acquire) {
+            return Err(rustix::io::Errno::SRCH.into());
+        }
+        // ECHILD here: somebody did reap it. Then the number means nothing any more.
+        self.wait(WaitIdOptions::NOWAIT)?;
+        match rustix::process::Signal::from_named_raw(signal) {
+            Some(named) => Ok(kill_process_group(self.pid, named)?),
+            None if signal == 0 => Ok(rustix::process::test_kill_process_group(self.pid)?),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// How it ended; `None` while it runs. Reaps it, except on a kernel before 6.9 as long as its
+    /// group lives (call again, or ask [`group_is_empty`](Self::group_is_empty)). Answers the same for ever after.
+    ///
+    /// # Errors
+    /// What waitid(2) says: ECHILD when it is not our child.
+    pub fn reap(&self) -> io::Result<Option<Exit>> {
+        if self.reaped.load(Ordering::Acquire) {
+            return Ok(self.exit.get().copied());
+        }
+        let keep = match self.anchor {
+            Anchor::Pidfd => WaitIdOptions::empty(),
+            Anchor::Zombie => WaitIdOptions::NOWAIT,
+        };
+        let Some(exit) = self.wait(keep)? else {
+            return Ok(None);
+        };
+        let _ = self.exit.set(exit);
+        match self.anchor {
+            Anchor::Pidfd => self.reaped.store(true, Ordering::Release),
+            Anchor::Zombie => {
+                self.let_go_of_the_number();
+            }
+        }
+        Ok(Some(exit))
+    }
+
+    /// Whether no living process is left in its group. Cheap when nobody is left at all, else one
+    /// look at every process (a zombie that its parent has not reaped does not count).
+    pub fn group_is_empty(&self) -> bool {
+        if self.reaped.load(Ordering::Acquire) {
+            if self.anchor == Anchor::Zombie {
+                return true;
+            }
+            if gone(self.signal_group(0)) {
+                return true;
+            }
+        }
+        let empty = stragglers::living_members(self.pid()).is_empty();
+        if empty && self.anchor == Anchor::Zombie && self.exit.get().is_some() {
+            self.let_go_of_the_number();
+        }
+        empty
+    }
+
+    /// Reaps a leader that was kept for its number, when nobody needs the number any more.
+    fn let_go_of_the_number(&self) {
+        if stragglers::living_members(self.pid()).is_empty()
+            && matches!(self.wait(WaitIdOptions::empty()), Ok(Some(_)))
+        {
+            self.reaped.store(true, Ordering::Release);
+        }
+    }
+
+    fn wait(&self, more: WaitIdOptions) -> io::Result<Option<Exit>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | more;
+        let status = waitid(WaitId::PidFd(self.pidfd()), options)?;
+        Ok(status.as_ref().and_then(Exit::from_status))
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd()
+    }
+}
+
+impl Drop for Child {
+    /// A leader that was kept for its number does not stay a zombie for ever.
+    fn drop(&mut self) {
+        if self.exit.get().is_some() && !self.reaped.load(Ordering::Acquire) {
+            let _ = self.wait(WaitIdOptions::empty());
+        }
+    }
+}
+
+fn gone(answer: io::Result<()>) -> bool {
+    answer.is_err_and(|e| e.raw_os_error() == Some(nix::libc::ESRCH))
+}
+
+/// Whether this kernel signals groups through pidfds. Asked once, by signal 0 to our own group.
+fn group_signals_work() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    *WORKS.get_or_init(|| {
+        let Ok(me) = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()) else {
+            return false;
+        };
+        // ESRCH: we lead no group, but the flag was understood. EINVAL: it was not.
+        match pidfd_signal(me.as_fd(), 0, PROCESS_GROUP) {
+            Ok(()) => true,
+            Err(error) => !matches!(
+                error.raw_os_error(),
+                Some(nix::libc::EINVAL | nix::libc::ENOSYS)
+            ),
+        }
+    })
+}
+
+#[cfg(test)]
+#[path = "child_tests.rs"]
+mod tests;

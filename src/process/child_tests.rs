@@ -1,0 +1,102 @@
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A shell in a group of its own; gives the first line that it prints.
+#[expect(clippy::zombie_processes, reason = "reaped by its `Child`")]
+fn shell(script: &str, anchor: Anchor) -> (Child, String) {
+    let mut spawned = Command::new("sh")
+        .args(["-c", script])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let child = Child::with_anchor(i32::try_from(spawned.id()).unwrap(), anchor).unwrap();
+    let mut line = String::new();
+    BufReader::new(spawned.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    (child, line.trim().to_owned())
+}
+
+fn ended(child: &Child) -> Exit {
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    let ready = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&patience)).unwrap();
+    assert_eq!(ready, 1, "it did not end");
+    child.reap().unwrap().unwrap()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not come to hold");
+        std::thread::yield_now();
+    }
+}
+
+const BOTH: [Anchor; 2] = [Anchor::Pidfd, Anchor::Zombie];
+
+#[test]
+fn f20_a_child_is_signalled_by_pidfd_and_nobody_after_it() {
+    for anchor in BOTH {
+        let (child, _) = shell("echo up; exec sleep 60", anchor);
+        assert!(child.start_time() > 0);
+        assert_eq!(child.reap().unwrap(), None);
+        assert!(!child.group_is_empty());
+        child.signal(15).unwrap();
+        let exit = ended(&child);
+        assert_eq!(exit.to_string(), "killed by SIGTERM");
+        assert_eq!(child.reap().unwrap(), Some(exit), "the answer stays");
+        assert!(child.group_is_empty());
+        assert!(gone(child.signal(9)) && gone(child.signal_group(9)));
+    }
+}
+
+#[test]
+fn f22_a_group_is_reached_after_its_leader_ended() {
+    for anchor in BOTH {
+        let (child, straggler) = shell("sleep 60 >/dev/null & echo $!; exit 3", anchor);
+        let straggler: i32 = straggler.parse().unwrap();
+        assert_eq!(ended(&child), Exit::Code(3));
+        assert_eq!(child.reap().unwrap(), Some(Exit::Code(3)));
+        assert!(!child.group_is_empty(), "its sleep lives");
+        child.signal_group(9).unwrap();
+        until("the group's end", || child.group_is_empty());
+        assert!(procfs::stat(straggler).is_none_or(|s| s.is_dead()));
+        assert_eq!(child.reap().unwrap(), Some(Exit::Code(3)));
+        assert!(
+            !procfs::children().contains(&child.pid()),
+            "and the leader is no zombie"
+        );
+    }
+}
+
+#[test]
+fn f20_without_group_signals_the_number_is_kept_while_the_group_lives() {
+    let (child, _) = shell("sleep 60 >/dev/null & echo $!; exit 0", Anchor::Zombie);
+    assert_eq!(ended(&child), Exit::Code(0));
+    assert!(
+        procfs::stat(child.pid()).unwrap().is_dead(),
+        "a zombie holds the number"
+    );
+    child.signal_group(9).unwrap();
+    until("the group's end", || child.group_is_empty());
+    assert!(!procfs::children().contains(&child.pid()));
+}
+
+#[test]
+fn real_time_signals_and_unknown_ones() {
+    let (child, _) = shell("echo up; exec sleep 60", Anchor::Pidfd);
+    assert!(child.signal(65).is_err());
+    child.signal(0).unwrap();
+    child.signal(36).unwrap();
+    assert_eq!(ended(&child).to_string(), "killed by SIGRTMIN+2");
+}

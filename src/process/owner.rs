@@ -1,0 +1,262 @@
+//! Users and groups: names and numbers into what a worker becomes.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+/// The user and group that a worker runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User number.
+    pub uid: u32,
+    /// Primary group number.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// What this process runs as.
+    pub fn current() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}
+
+/// Why a user or group cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OwnerError {
+    /// The user database has no such name.
+    #[error(
+        "there is no user {0:?} on this machine; create it (useradd --system {0}) or correct `user`"
+    )]
+    NoUser(String),
+    /// The group database has no such name.
+    #[error(
+        "there is no group {0:?} on this machine; create it (groupadd --system {0}) or correct `group`"
+    )]
+    NoGroup(String),
+    /// A user number without an entry says nothing about its group.
+    #[error(
+        "user {0} has no entry in the user database, so its group is not known: set `group` too"
+    )]
+    GroupUnknown(u32),
+    /// The databases could not be read.
+    #[error("looking up {what} {name:?}: {errno}", errno = .errno.desc())]
+    Lookup {
+        /// `user`, `group` or `the groups of user`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// What the look-up said.
+        errno: Errno,
+    },
+}
+
+/// An identity to take on, with all that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) owner: Owner,
+    /// Supplementary groups, the primary one included.
+    pub(super) groups: Vec<u32>,
+    /// The entry in the user database: `None` without `user`, or for a bare number.
+    pub(super) user: Option<Passwd>,
+    /// As the config has them, for messages.
+    pub(super) label: String,
+}
+
+/// What systemd puts into the environment for `User=` (systemd.exec(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Passwd {
+    pub(super) name: String,
+    pub(super) home: PathBuf,
+    pub(super) shell: PathBuf,
+}
+
+/// Finds `user` and `group`, names or numbers. `Ok(None)` when neither is given.
+pub(super) fn account(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<Option<Account>, OwnerError> {
+    let given_gid = group.map(gid_of).transpose()?;
+    let Some(user) = user else {
+        return Ok(given_gid.map(|gid| Account {
+            owner: Owner {
+                uid: Owner::current().uid,
+                gid,
+            },
+            groups: vec![gid],
+            user: None,
+            label: format!("group {:?}", group.unwrap_or_default()),
+        }));
+    };
+    let (uid, entry) = user_of(user)?;
+    let gid = match (given_gid, &entry) {
+        (Some(gid), _) => gid,
+        (None, Some(entry)) => entry.gid.as_raw(),
+        (None, None) => return Err(OwnerError::GroupUnknown(uid)),
+    };
+    let groups = match &entry {
+        Some(entry) => groups_of(&entry.name, gid)?,
+        None => vec![gid],
+    };
+    Ok(Some(Account {
+        owner: Owner { uid, gid },
+        groups,
+        user: entry.map(|e| Passwd {
+            name: e.name,
+            home: e.dir,
+            shell: e.shell,
+        }),
+        label: format!("user {user:?}"),
+    }))
+}
+
+fn user_of(user: &str) -> Result<(u32, Option<User>), OwnerError> {
+    let lookup = |errno| OwnerError::Lookup {
+        what: "user",
+        name: user.to_owned(),
+        errno,
+    };
+    if let Some(entry) = User::from_name(user).map_err(lookup)? {
+        return Ok((entry.uid.as_raw(), Some(entry)));
+    }
+    let uid: u32 = user
+        .parse()
+        .map_err(|_| OwnerError::NoUser(user.to_owned()))?;
+    Ok((uid, User::from_uid(Uid::from_raw(uid)).map_err(lookup)?))
+}
+
+fn gid_of(group: &str) -> Result<u32, OwnerError> {
+    let lookup = |errno| OwnerError::Lookup {
+        what: "group",
+        name: group.to_owned(),
+        errno,
+    };
+    if let Some(entry) = Group::from_name(group).map_err(lookup)? {
+        return Ok(entry.gid.as_raw());
+    }
+    group
+        .parse()
+        .map_err(|_| OwnerError::NoGroup(group.to_owned()))
+}
+
+fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>, OwnerError> {
+    let failed = |errno| OwnerError::Lookup {
+        what: "the groups of user",
+        name: user.to_owned(),
+        errno,
+    };
+    let name = CString::new(user).map_err(|_| failed(Errno::EINVAL))?;
+    let groups = getgrouplist(&name, Gid::from_raw(gid)).map_err(failed)?;
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
+}
+
+/// Makes a directory that only `owner` may enter (0700). One that is there already must be a
+/// directory of `owner` or of this process, and is put right.
+///
+/// # Errors
+/// What mkdir(2), chown(2) and chmod(2) say; `PermissionDenied` when something of another's, or
+/// no directory, is at `path`.
+pub fn private_directory(path: &Path, owner: Owner) -> io::Result<()> {
+    use rustix::fs::{Mode, OFlags, fchmod, fchown, fstat, open};
+
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // By descriptor and without following: nobody can put another directory in its place meanwhile.
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let directory = open(path, flags, Mode::empty())?;
+    let there = fstat(&directory)?;
+    if there.st_uid != owner.uid && there.st_uid != Owner::current().uid {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} belongs to user {}", path.display(), there.st_uid),
+        ));
+    }
+    if (there.st_uid, there.st_gid) != (owner.uid, owner.gid) {
+        let (uid, gid) = (
+            rustix::fs::Uid::from_raw(owner.uid),
+            rustix::fs::Gid::from_raw(owner.gid),
+        );
+        fchown(&directory, Some(uid), Some(gid))?;
+    }
+    let private = std::fs::Permissions::from_mode(0o700);
+    Ok(fchmod(&directory, Mode::from_raw_mode(private.mode()))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_found() {
+        let by_name = account(Some("root"), None).unwrap().unwrap();
+        let by_number = account(Some("0"), None).unwrap().unwrap();
+        assert_eq!(by_name.owner, Owner { uid: 0, gid: 0 });
+        assert_eq!(
+            (
+                by_name.user.as_ref().unwrap().name.as_str(),
+                &by_name.groups
+            ),
+            ("root", &by_number.groups)
+        );
+        let bare = account(Some("4294960000"), Some("4294960001"))
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (bare.owner.uid, bare.owner.gid, bare.user),
+            (4_294_960_000, 4_294_960_001, None)
+        );
+        assert_eq!(account(None, None), Ok(None));
+        assert_eq!(account(None, Some("root")).unwrap().unwrap().groups, [0]);
+    }
+
+    #[test]
+    fn what_is_not_there_is_said_with_what_to_do() {
+        let said = |user, group| account(user, group).unwrap_err().to_string();
+        assert!(said(Some("no-such-one"), None).contains("no user \"no-such-one\""));
+        assert!(said(Some("root"), Some("no-such-one")).contains("groupadd"));
+        assert!(said(Some("4294960000"), None).contains("set `group` too"));
+        assert!(said(Some("nul\0"), None).contains("user"));
+    }
+
+    #[test]
+    fn a_private_directory_is_made_and_put_right() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("w");
+        std::fs::create_dir(&path).unwrap();
+        let me = Owner::current();
+        let owner = if me.uid == 0 {
+            Owner {
+                uid: 12_345,
+                gid: 12_346,
+            }
+        } else {
+            me
+        };
+        for _ in 0..2 {
+            private_directory(&path, owner).unwrap();
+            let there = std::fs::metadata(&path).unwrap();
+            assert_eq!(
+                (there.uid(), there.gid(), there.mode() & 0o7777),
+                (owner.uid, owner.gid, 0o700)
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_directory_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("w");
+        std::os::unix::fs::symlink("/etc", &path).unwrap();
+        private_directory(&path, Owner::current()).unwrap_err();
+    }
+}

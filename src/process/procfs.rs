@@ -1,0 +1,180 @@
+//! `/proc/PID/stat` (proc_pid_stat(5)) and the list of processes: what this room needs of procfs.
+
+use std::io::Read;
+use std::path::Path;
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Process number.
+    pub pid: i32,
+    /// The program's short name, at most 15 bytes; may hold any byte, so it is kept as text lossily.
+    pub comm: String,
+    /// `R`, `S`, `D`, `Z` (zombie), `X` (dead), `T`, `t`, `I`.
+    pub state: char,
+    /// Parent.
+    pub ppid: i32,
+    /// Process group.
+    pub pgrp: i32,
+    /// Clock ticks after boot at which it began: with the number, it names a process for good.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// Whether it has ended and only waits to be reaped.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+/// Reads one line of `/proc/PID/stat`; `None` when it is not one. Total: never panics on any bytes.
+pub fn parse_stat(bytes: &[u8]) -> Option<Stat> {
+    // The name may hold blanks and parentheses: it ends at the last one.
+    let open = bytes.iter().position(|b| *b == b'(')?;
+    let close = bytes.iter().rposition(|b| *b == b')')?;
+    let pid = std::str::from_utf8(bytes.get(..open)?)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    let comm = String::from_utf8_lossy(bytes.get(open + 1..close)?).into_owned();
+    let rest = std::str::from_utf8(bytes.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let ppid = fields.next()?.parse().ok()?;
+    let pgrp = fields.next()?.parse().ok()?;
+    // Fields 3 to 5 are taken; starttime is field 22.
+    let start_time = fields.nth(16)?.parse().ok()?;
+    Some(Stat {
+        pid,
+        comm,
+        state,
+        ppid,
+        pgrp,
+        start_time,
+    })
+}
+
+/// `/proc/PID/stat` now; `None` when there is no such process (or no such file).
+pub(super) fn stat(pid: i32) -> Option<Stat> {
+    // The line is at most a few hundred bytes: 52 numbers and a name of 15 bytes.
+    let mut buffer = [0_u8; 2048];
+    let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let length = file.read(&mut buffer).ok()?;
+    parse_stat(buffer.get(..length)?)
+}
+
+/// Whether `pid` descends from `ancestor` (or is it); `None` when `pid` is gone.
+///
+/// A look at each parent on the way up. A process whose parents ended was given
+/// to a subreaper and no longer descends from them; its group still tells.
+pub fn is_descendant(pid: i32, ancestor: i32) -> Option<bool> {
+    // Deeper trees than this are loops of numbers that were used again.
+    const DEPTH_MAX: usize = 64;
+    let mut at = stat(pid)?;
+    if at.pgrp == ancestor {
+        return Some(true);
+    }
+    for _ in 0..DEPTH_MAX {
+        if at.pid == ancestor {
+            return Some(true);
+        }
+        match stat(at.ppid) {
+            Some(parent) => at = parent,
+            None => return Some(false),
+        }
+    }
+    Some(false)
+}
+
+/// The numbers of all processes that `/proc` shows.
+pub(super) fn pids() -> Vec<i32> {
+    numbers(Path::new("/proc"))
+}
+
+/// Our own children, zombies included, whichever thread started them. Reliable as long as only the
+/// caller reaps: an exit does not take a child off the list, only reaping does.
+pub(super) fn children() -> Vec<i32> {
+    let mut found = Vec::new();
+    for thread in numbers(Path::new("/proc/self/task")) {
+        match std::fs::read_to_string(format!("/proc/self/task/{thread}/children")) {
+            Ok(list) => found.extend(
+                list.split_ascii_whitespace()
+                    .filter_map(|n| n.parse::<i32>().ok()),
+            ),
+            // A kernel without CONFIG_PROC_CHILDREN: look at everyone.
+            Err(_) => return children_by_scan(),
+        }
+    }
+    found
+}
+
+fn children_by_scan() -> Vec<i32> {
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    pids()
+        .into_iter()
+        .filter(|pid| stat(*pid).is_some_and(|s| s.ppid == me))
+        .collect()
+}
+
+fn numbers(directory: &Path) -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn our_own_line_is_understood() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let seen = stat(me).unwrap();
+        assert_eq!(seen.pid, me);
+        assert!(seen.start_time > 0 && seen.ppid > 0 && !seen.is_dead());
+        assert!(pids().contains(&me));
+    }
+
+    #[test]
+    fn a_name_with_blanks_and_parentheses_does_not_confuse() {
+        let line = b"812 (a) R (b c) Z 7 6 5 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n";
+        let seen = parse_stat(line).unwrap();
+        assert_eq!((seen.comm.as_str(), seen.state), ("a) R (b c", 'Z'));
+        assert_eq!((seen.ppid, seen.pgrp, seen.start_time), (7, 6, 4711));
+        assert!(seen.is_dead());
+    }
+
+    #[test]
+    fn children_are_found_by_list_and_by_scan() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(children().contains(&pid) && children_by_scan().contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!children().contains(&pid));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_stat(&bytes);
+        }
+
+        #[test]
+        fn no_damaged_line_makes_it_panic(at in 0_usize..70, byte in any::<u8>(), cut in 0_usize..75) {
+            let mut line = b"812 (a) R (b c) Z 7 6 5 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n".to_vec();
+            if let Some(place) = line.get_mut(at) { *place = byte; }
+            line.truncate(cut);
+            let _ = parse_stat(&line);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A worker that is never seen waiting, because it already serves.
+//!
+//! Old and new workers take from one queue. Under heavy load a new worker may find
+//! a connection whenever it asks and never sleep; what it holds then proves more
+//! than a wait: a connection that came through the listener.
+
+use std::time::{Duration, Instant};
+
+use super::evidence::{How, Wanted};
+use super::procfs::Reader;
+use super::proctext::{self, Target};
+use super::sockdiag;
+use super::tree::Tree;
+use super::waits::{Found, Place, Targets};
+
+/// Nothing is asked in a worker's first moments,
+const FIRST: Duration = Duration::from_millis(150);
+/// and then at this interval: it costs far more than a look.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Descriptors of one process that are looked at.
+const DESCRIPTORS_MAX: usize = 1024;
+/// The table of unix sockets is read up to here, in bytes.
+const UNIX_TABLE_MAX: usize = 1 << 20;
+
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    began: Option<Instant>,
+    asked: Option<Instant>,
+    /// Sockets that the leader was born with: a connection that its predecessor stored
+    /// came through the listener, but not by this worker's doing.
+    inherited: Option<Vec<u64>>,
+}
+
+/// A listener (by index) that is served, and by whom.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) index: usize,
+    pub(super) how: How,
+    pub(super) pid: i32,
+    pub(super) tid: i32,
+}
+
+struct Holding {
+    process: usize,
+    tid: i32,
+    sockets: Vec<u64>,
+    sets: Vec<i32>,
+}
+
+impl Busy {
+    /// To be called at every look; remembers what was there from the start.
+    pub(super) fn begin(&mut self, now: Instant, tree: &Tree, reader: &mut Reader) {
+        if self.began.is_none() {
+            self.began = Some(now);
+            self.inherited = Some(
+                holdings(tree, reader)
+                    .into_iter()
+                    .flat_map(|holding| holding.sockets)
+                    .collect(),
+            );
+        }
+    }
+
+    /// The listeners that the tree serves; empty also when it is not yet time to ask again.
+    pub(super) fn serves(
+        &mut self,
+        now: Instant,
+        tree: &Tree,
+        reader: &mut Reader,
+        wanted: &[Wanted],
+        targets: &Targets,
+    ) -> Vec<Served> {
+        let since = |then: Option<Instant>| then.map(|then| now.saturating_duration_since(then));
+        let early = since(self.began).is_none_or(|age| age < FIRST);
+        if early || since(self.asked).is_some_and(|age| age < INTERVAL) {
+            return Vec::new();
+        }
+        self.asked = Some(now);
+        let inherited = self.inherited.as_deref().unwrap_or_default();
+        let mut holdings = holdings(tree, reader);
+        for holding in &mut holdings {
+            holding.sockets.retain(|inode| {
+                !inherited.contains(inode)
+                    && targets
+                        .sockets
+                        .iter()
+                        .all(|(listener, _)| listener != inode)
+            });
+        }
+        holdings.retain(|holding| !holding.sockets.is_empty());
+        if holdings.is_empty() {
+            return Vec::new();
+        }
+        let mut served = Vec::new();
+        for (index, listener) in wanted.iter().enumerate() {
+            let through = connections(listener, tree, reader);
+            let taker = holdings.iter().find(|holding| {
+                holding
+                    .sockets
+                    .iter()
+                    .any(|inode| through.binary_search(inode).is_ok())
+            });
+            served.extend(taker.and_then(|holding| {
+                let pid = tree.processes.get(holding.process)?.pid;
+                Some(Served {
+                    index,
+                    how: How::Connection,
+                    pid,
+                    tid: holding.tid,
+                })
+            }));
+        }
+        if !served.is_empty() && served.len() < wanted.len() {
+            companions(&holdings, tree, reader, targets, &mut served);
+        }
+        served
+    }
+}
+
+/// Listeners that sit level-triggered in the same epoll set as one that is served.
+fn companions(
+    holdings: &[Holding],
+    tree: &Tree,
+    reader: &mut Reader,
+    targets: &Targets,
+    served: &mut Vec<Served>,
+) {
+    for holding in holdings {
+        let Some(process) = tree.processes.get(holding.process) else {
+            continue;
+        };
+        for &set in &holding.sets {
+            let mut found = Found::default();
+            let mut place = Place {
+                task: process.task(),
+                tid: holding.tid,
+                reader,
+                targets,
+            };
+            if place.set(set, false, 0, &mut found).is_err() {
+                continue;
+            }
+            let known = |index: usize, served: &[Served]| served.iter().any(|s| s.index == index);
+            if found
+                .listeners
+                .iter()
+                .any(|&(index, _)| known(index, served))
+            {
+                for (index, edge) in found.listeners {
+                    if !edge && !known(index, served) {
+                        let (pid, tid) = (process.pid, holding.tid);
+                        served.push(Served {
+                            index,
+                            how: How::BusyEpoll,
+                            pid,
+                            tid,
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn holdings(tree: &Tree, reader: &mut Reader) -> Vec<Holding> {
+    let mut all = Vec::new();
+    for (index, process) in tree.processes.iter().enumerate() {
+        let (tid, links) = process.descriptors(reader, DESCRIPTORS_MAX);
+        let mut holding = Holding {
+            process: index,
+            tid,
+            sockets: vec![],
+            sets: vec![],
+        };
+        for (fd, target) in links {
+            match target {
+                Target::Socket(inode) => holding.sockets.push(inode),
+                Target::Epoll => holding.sets.push(fd),
+                Target::Ring | Target::Other => {}
+            }
+        }
+        all.push(holding);
+    }
+    all
+}
+
+/// The inodes of connections that came through a listener, sorted.
+fn connections(listener: &Wanted, tree: &Tree, reader: &mut Reader) -> Vec<u64> {
+    if listener.datagram {
+        return Vec::new();
+    }
+    if let Some(port) = listener.port {
+        return sockdiag::connections(port).unwrap_or_default();
+    }
+    let Some(path) = listener.address.strip_prefix("unix:") else {
+        return Vec::new();
+    };
+    let Some(leader) = tree.processes.first() else {
+        return Vec::new();
+    };
+    let table = format!("/proc/{}/net/unix", leader.pid);
+    let text = reader.path(&table, UNIX_TABLE_MAX).unwrap_or_default();
+    let mut inodes: Vec<u64> = proctext::unix_rows(text)
+        .filter(|row| !row.listens && row.path.as_deref() == Some(path))
+        .map(|row| row.inode)
+        .collect();
+    inodes.sort_unstable();
+    inodes
+}

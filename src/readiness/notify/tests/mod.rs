@@ -1,0 +1,3 @@
+mod message;
+mod socket;
+mod store;

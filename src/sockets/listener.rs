@@ -1,0 +1,243 @@
+//! One bound socket with a name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use socket2::{SockRef, Socket};
+
+use super::address::Local;
+use super::error::Fault;
+use super::flags::{FlagChange, Flags};
+use super::unix_path::{self, OwnedPath};
+use super::{inet, options};
+use crate::config::Listen;
+
+/// Who bound a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// this process
+    Bound,
+    /// systemd, which passed it by `LISTEN_FDS`
+    Systemd,
+}
+
+/// A bound socket with a name. Its descriptor has close-on-exec set; dropping it closes that, but
+/// removes no path: [`Listener::close`] does.
+#[derive(Debug)]
+pub struct Listener {
+    entry: Listen,
+    fd: OwnedFd,
+    inode: u64,
+    local: Local,
+    datagram: bool,
+    origin: Origin,
+    flags: Flags,
+    owned: Option<OwnedPath>,
+    keep_dir: Option<PathBuf>,
+}
+
+/// A new socket for a listener whose old one is beyond repair.
+pub(super) struct Replacement {
+    fd: OwnedFd,
+    owned: Option<OwnedPath>,
+}
+
+impl Listener {
+    /// Takes a socket that is bound, for the entry as which it is known from now on.
+    pub(super) fn new(
+        mut entry: Listen,
+        fd: OwnedFd,
+        local: Local,
+        datagram: bool,
+        origin: Origin,
+    ) -> io::Result<Self> {
+        let inode = rustix::fs::fstat(&fd)?.st_ino;
+        let flags = Flags::of(&fd)?;
+        if let Local::Tcp(SocketAddr::V6(_)) | Local::Udp(SocketAddr::V6(_)) = local {
+            // As it is, so that a replacement takes the same families.
+            entry.only_v6 = SockRef::from(&fd).only_v6().ok();
+        }
+        let (owned, keep_dir) = (None, None);
+        Ok(Self {
+            entry,
+            fd,
+            inode,
+            local,
+            datagram,
+            origin,
+            flags,
+            owned,
+            keep_dir,
+        })
+    }
+
+    /// The same with a unix path of ours.
+    pub(super) fn with_path(mut self, owned: OwnedPath, keep_dir: Option<&Path>) -> Self {
+        self.local = Local::Unix(owned.path().to_owned());
+        self.owned = Some(owned);
+        self.keep_dir = keep_dir.map(Path::to_owned);
+        self
+    }
+
+    /// Its name, unique among the listeners.
+    pub fn name(&self) -> &str {
+        &self.entry.name
+    }
+
+    /// Where it really is bound, as it would be written in the config: port 0 is resolved, a host
+    /// name is an address, `:PORT` is `[::]:PORT` or `0.0.0.0:PORT`.
+    pub fn address(&self) -> String {
+        self.local.to_string()
+    }
+
+    /// The port, for TCP and UDP.
+    pub fn port(&self) -> Option<u16> {
+        self.local.port()
+    }
+
+    /// The descriptor. It changes only when a [`Watch`](super::Watch) reports
+    /// [`Replaced`](super::RepairKind::Replaced).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The inode of the socket, as in `/proc/PID/fd` (`socket:[INODE]`).
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// A datagram socket: no queue of connections, no accept.
+    pub fn is_datagram(&self) -> bool {
+        self.datagram
+    }
+
+    /// Whether a worker has to wait on it to count as ready (`ready` of the entry).
+    pub fn counts_for_ready(&self) -> bool {
+        self.entry.ready
+    }
+
+    /// Who bound it.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How many connections may wait; the kernel caps it at `net.core.somaxconn`.
+    pub fn backlog(&self) -> u32 {
+        self.entry.backlog
+    }
+
+    /// What a person should know about overlapping generations on this listener (FAILURES 12).
+    pub fn overlap_note(&self) -> Option<&'static str> {
+        self.datagram.then_some(
+            "datagrams: during an upgrade the old and the new generation read from one socket, and \
+             each datagram reaches either of them; protocols with state (QUIC, DTLS) lose it",
+        )
+    }
+
+    /// What a worker changed on the open file description that all generations share (FAILURES 4):
+    /// one change a call, each reported once; call until `None`. Nothing is put back: that would
+    /// change it under the worker that wanted it so.
+    pub fn flags_changed(&mut self) -> Option<FlagChange> {
+        let now = Flags::of(&self.fd).ok()?;
+        self.flags.next_change(&now, self.name().to_owned())
+    }
+
+    /// Closes it and removes its unix path, but only where that still is this very socket.
+    ///
+    /// # Errors
+    /// What unlink(2) says; the socket is closed all the same.
+    pub fn close(self) -> io::Result<()> {
+        self.owned.map_or(Ok(()), OwnedPath::remove)
+    }
+
+    pub(super) fn owned_path(&self) -> Option<&OwnedPath> {
+        self.owned.as_ref()
+    }
+
+    /// Whether someone who holds the socket shut it down (FAILURES 3).
+    ///
+    /// A TCP listener becomes an unconnected socket (EPOLLHUP, SO_ACCEPTCONN 0); a unix one still
+    /// says that it listens and reports EPOLLRDHUP; so does a datagram socket.
+    pub(super) fn is_shut_down(&self) -> bool {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::RDHUP)];
+        let hung = match poll(&mut fds, Some(&Timespec::default())) {
+            Ok(_) => fds[0]
+                .revents()
+                .intersects(PollFlags::HUP | PollFlags::RDHUP),
+            Err(_) => false,
+        };
+        hung || matches!(self.local, Local::Tcp(_))
+            && sockopt::socket_acceptconn(&self.fd).is_ok_and(|listens| !listens)
+    }
+
+    /// Makes the same TCP socket listen again, and verifies that it is where it was.
+    pub(super) fn relisten(&self) -> Result<(), String> {
+        let Local::Tcp(at) = self.local else {
+            return Err("only a TCP socket can listen again".to_owned());
+        };
+        let socket = SockRef::from(&self.fd);
+        socket
+            .listen(options::backlog(&self.entry))
+            .map_err(|e| format!("listen: {e}"))?;
+        match Local::of(&self.fd, false) {
+            Ok(now) if now == self.local => Ok(()),
+            Ok(now) => {
+                // Bound by somebody to port 0: better closed than somewhere else.
+                let _ = socket.shutdown(std::net::Shutdown::Both);
+                Err(format!("it would listen on {now} and not on {at}"))
+            }
+            Err(error) => Err(format!("getsockname: {error}")),
+        }
+    }
+
+    /// Binds a new socket to the same address, beside the broken one that workers still hold.
+    pub(super) fn replacement(&self) -> Result<Replacement, Fault> {
+        let mut warnings = Vec::new();
+        let (socket, owned) = match &self.local {
+            Local::Tcp(at) => (self.inet_replacement(*at, &mut warnings)?, None),
+            Local::Udp(at) => (self.inet_replacement(*at, &mut warnings)?, None),
+            Local::Unix(path) if self.owned.is_some() => {
+                let keep_dir = self.keep_dir.as_deref();
+                let (socket, owned) = unix_path::open(&self.entry, path, keep_dir, &mut warnings)?;
+                (socket, Some(owned))
+            }
+            Local::Unix(_) | Local::Abstract(_) | Local::Nowhere => {
+                return Err(Fault::Irreplaceable(match self.origin {
+                    Origin::Bound => {
+                        "an abstract name stays taken while a worker holds it; stop \
+                                      the service and start it, or use a path"
+                    }
+                    Origin::Systemd => "systemd bound it; restart its .socket unit and the service",
+                }));
+            }
+        };
+        Ok(Replacement {
+            fd: socket.into(),
+            owned,
+        })
+    }
+
+    /// Puts the replacement in the place of the old socket, which is closed here.
+    pub(super) fn replace(&mut self, new: Replacement) -> io::Result<()> {
+        self.inode = rustix::fs::fstat(&new.fd)?.st_ino;
+        self.flags = Flags::of(&new.fd)?;
+        self.fd = new.fd;
+        self.owned = new.owned;
+        Ok(())
+    }
+
+    fn inet_replacement(
+        &self,
+        at: SocketAddr,
+        warnings: &mut Vec<String>,
+    ) -> Result<Socket, Fault> {
+        if !self.datagram {
+            return inet::open_at(&self.entry, at, false, warnings);
+        }
+        inet::open_beside(&self.entry, at, &SockRef::from(&self.fd), warnings)
+    }
+}

@@ -1,0 +1,373 @@
+//! Unix stream sockets at a path: who owns the path, and how it comes back.
+//!
+//! The socket is bound to a hidden name beside the path, gets its owner and mode, listens, and is
+//! then renamed to the path: whoever sees the path can connect. A second hard link, the *keep*,
+//! stays in a directory of the master's (or beside, as a dot file, where that is another file
+//! system): when someone removes the path, link(2) restores it to the very same socket, queue and
+//! all. (A socket without a link cannot be linked again by a descriptor, its own or O_PATH: EXDEV.)
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, User};
+use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
+use rustix::io::Errno;
+use socket2::{Domain, Socket, Type};
+
+use super::error::Fault;
+use super::holder;
+use super::occupant::{Occupant, PATH_BYTES_MAX, occupant, refuse_unless_free, sock_addr};
+use super::options;
+use crate::config::Listen;
+
+/// A path that this process bound.
+#[derive(Debug)]
+pub(super) struct OwnedPath {
+    path: PathBuf,
+    keep: Option<PathBuf>,
+    id: FileId,
+}
+
+/// Device and inode of a socket file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+/// What is at an owned path now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Ours,
+    /// nothing
+    Lost,
+    /// a socket that nobody serves any more
+    Dead,
+    /// something that is left alone: a sentence about it
+    Taken(String),
+}
+
+/// Binds `path` and listens there. `keep_dir` is where the second link goes if it can.
+pub(super) fn open(
+    entry: &Listen,
+    path: &Path,
+    keep_dir: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<(Socket, OwnedPath), Fault> {
+    let path = std::path::absolute(path).map_err(Fault::os("getcwd"))?;
+    let length = path.as_os_str().len();
+    if length > PATH_BYTES_MAX {
+        return Err(Fault::PathTooLong { length });
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Fault::NoFileName(path));
+    };
+    let staged = directory.join(hidden(name, ".handover"));
+    let occupant = occupant(&path).map_err(Fault::path("connect", directory))?;
+    refuse_unless_free(&path, &occupant)?;
+    clear(&staged, directory)?;
+
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(Fault::os("socket"))?;
+    socket
+        .set_nonblocking(entry.nonblocking)
+        .map_err(|error| Fault::Option {
+            option: "nonblocking",
+            error,
+        })?;
+    options::buffers(entry, &socket, warnings)?;
+    bind(entry, &socket, &staged, directory)?;
+    let id = FileId::of(&staged).map_err(Fault::path("stat", directory))?;
+    let owned = OwnedPath {
+        path,
+        keep: None,
+        id,
+    };
+    match finish(entry, &socket, &staged, owned, keep_dir, &occupant) {
+        Ok(owned) => Ok((socket, owned)),
+        Err(fault) => {
+            // The fault that is returned says more than one about a leftover name would.
+            let _ = remove_if(&staged, id);
+            Err(fault)
+        }
+    }
+}
+
+impl OwnedPath {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks at the path, without changing anything.
+    pub(super) fn standing(&self) -> Standing {
+        match FileId::of(&self.path) {
+            Ok(id) if id == self.id => return Standing::Ours,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Standing::Lost,
+            _ => {}
+        }
+        let path = self.path.display();
+        match occupant(&self.path) {
+            Ok(Occupant::Nobody) => Standing::Lost,
+            Ok(Occupant::Stale) => Standing::Dead,
+            Ok(Occupant::NotASocket) => Standing::Taken(format!(
+                "{path} was replaced by something that is not a socket"
+            )),
+            Ok(Occupant::Live(holders)) => Standing::Taken(format!(
+                "{path} was taken over by {}: clients reach that and not this service",
+                holder::list(&holders)
+            )),
+            Err(error) => Standing::Taken(format!("{path} cannot be looked at: {error}")),
+        }
+    }
+
+    /// Leads a lost or dead path back to our socket by the second link.
+    ///
+    /// # Errors
+    /// ENOENT when the second link is gone too, or the directory is.
+    pub(super) fn restore(&self) -> io::Result<()> {
+        let keep = self
+            .keep
+            .as_deref()
+            .filter(|keep| FileId::of(keep).ok() == Some(self.id));
+        let keep = keep.ok_or(Errno::NOENT)?;
+        match fs::hard_link(keep, &self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
+        // A dead socket is in the way: over it, so that there is no moment without a path.
+        let name = self.path.file_name().ok_or(Errno::INVAL)?;
+        let next = self.path.with_file_name(hidden(name, NEXT));
+        remove_socket(&next);
+        fs::hard_link(keep, &next)?;
+        fs::rename(&next, &self.path)
+    }
+
+    /// Makes the second link again when it was lost and the path is still ours.
+    pub(super) fn mend_keep(&self) {
+        if let Some(keep) = &self.keep
+            && FileId::of(keep).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            // Nothing is lost when this fails: the path itself stands.
+            let _ = fs::hard_link(&self.path, keep);
+        }
+    }
+
+    /// Removes path and second link, each only if it still is our socket.
+    pub(super) fn remove(self) -> io::Result<()> {
+        if let Some(keep) = &self.keep {
+            remove_if(keep, self.id)?;
+        }
+        remove_if(&self.path, self.id)
+    }
+}
+
+/// The name that a socket has for the moment before it is renamed over another.
+const NEXT: &str = ".handover-new";
+
+/// A dot file beside `name`: readable, but short enough to be bound where `name` is.
+fn hidden(name: &OsStr, suffix: &str) -> OsString {
+    const READABLE_MAX: usize = 48;
+    let mut hidden = OsString::from(".");
+    if name.len() <= READABLE_MAX {
+        hidden.push(name);
+    } else {
+        // FNV-1a: the same name after every restart, so that what a crash left is found again.
+        let hash = name
+            .as_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        hidden.push(format!("{hash:016x}"));
+    }
+    hidden.push(suffix);
+    hidden
+}
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<FileId> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(FileId(meta.dev(), meta.ino()))
+    }
+}
+
+fn remove_if(path: &Path, id: FileId) -> io::Result<()> {
+    match FileId::of(path) {
+        Ok(found) if found == id => fs::remove_file(path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what a crashed predecessor left under one of our own hidden names, if it is a socket.
+fn remove_socket(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Makes room for a hidden name of ours.
+fn clear(staged: &Path, directory: &Path) -> Result<(), Fault> {
+    let occupant = occupant(staged).map_err(Fault::path("connect", directory))?;
+    refuse_unless_free(staged, &occupant)?;
+    match occupant {
+        Occupant::Stale => fs::remove_file(staged).map_err(Fault::path("unlink", directory)),
+        _ => Ok(()),
+    }
+}
+
+/// Binds the hidden name. The file gets the mode of the socket's own inode less the umask
+/// (unix_bind_bsd in the kernel): with an explicit mode nothing at first, so that there is no
+/// moment with too much.
+fn bind(entry: &Listen, socket: &Socket, staged: &Path, directory: &Path) -> Result<(), Fault> {
+    let first = if entry.mode.is_some() {
+        Mode::empty()
+    } else {
+        Mode::from_raw_mode(0o666)
+    };
+    fchmod(socket, first)
+        .map_err(io::Error::from)
+        .map_err(Fault::os("fchmod"))?;
+    let (address, _directory) = sock_addr(staged).map_err(Fault::path("open", directory))?;
+    match socket.bind(&address) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRINUSE) => {
+            Err(Fault::LivePath {
+                holders: holder::of_path(staged),
+                path: staged.to_owned(),
+            })
+        }
+        bound => bound.map_err(Fault::path("bind", directory)),
+    }
+}
+
+/// Owner, mode, listen(2), the second link, the path: in this order, so that whoever sees the path
+/// finds it complete.
+fn finish(
+    entry: &Listen,
+    socket: &Socket,
+    staged: &Path,
+    mut owned: OwnedPath,
+    keep_dir: Option<&Path>,
+    occupant: &Occupant,
+) -> Result<OwnedPath, Fault> {
+    set_owner(entry, staged)?;
+    socket
+        .listen(options::backlog(entry))
+        .map_err(Fault::os("listen"))?;
+    let keep = keep_dir.and_then(|keep_dir| {
+        // By the listener's name, which is unique; file names of several directories are not.
+        let name = format!("{}.socket", entry.name.replace('/', "_"));
+        keep_in(keep_dir, staged, OsStr::new(&name))
+    });
+    match publish(staged, &owned.path, keep.clone(), occupant) {
+        // Looked at again: another process may have taken the path in this very moment.
+        Ok(kept) if FileId::of(&owned.path).ok() == Some(owned.id) => {
+            owned.keep = kept;
+            Ok(owned)
+        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            keep.map_or(Ok(()), |keep| remove_if(&keep, owned.id)).ok();
+            let directory = staged.parent().unwrap_or(staged);
+            Err(Fault::path("rename", directory)(error))
+        }
+        _ => {
+            keep.map_or(Ok(()), |keep| remove_if(&keep, owned.id)).ok();
+            let holders = holder::of_path(&owned.path);
+            Err(Fault::LivePath {
+                path: owned.path,
+                holders,
+            })
+        }
+    }
+}
+
+fn set_owner(entry: &Listen, staged: &Path) -> Result<(), Fault> {
+    let uid = entry.user.as_deref().map(user).transpose()?;
+    let gid = entry.group.as_deref().map(group).transpose()?;
+    if uid.is_some() || gid.is_some() {
+        let option = if uid.is_some() { "user" } else { "group" };
+        std::os::unix::fs::lchown(staged, uid, gid)
+            .map_err(|error| Fault::Option { option, error })?;
+    }
+    if let Some(mode) = entry.mode {
+        fs::set_permissions(staged, fs::Permissions::from_mode(mode & 0o7777)).map_err(
+            |error| Fault::Option {
+                option: "mode",
+                error,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// The second link in `keep_dir`; `None` where that is another file system, or forbidden.
+fn keep_in(keep_dir: &Path, staged: &Path, name: &OsStr) -> Option<PathBuf> {
+    let keep = keep_dir.join(name);
+    remove_socket(&keep);
+    fs::hard_link(staged, &keep).ok()?;
+    Some(keep)
+}
+
+/// Gives the staged socket its path, and says where its second link is.
+fn publish(
+    staged: &Path,
+    path: &Path,
+    keep: Option<PathBuf>,
+    occupant: &Occupant,
+) -> io::Result<Option<PathBuf>> {
+    if keep.is_some() {
+        return rename(staged, path, occupant).map(|()| keep);
+    }
+    let name = path.file_name().ok_or(Errno::INVAL)?;
+    let next = &path.with_file_name(hidden(name, NEXT));
+    remove_socket(next);
+    match fs::hard_link(staged, next) {
+        Ok(()) => {
+            rename(next, path, occupant).inspect_err(|_| remove_socket(next))?;
+            Ok(Some(staged.to_owned()))
+        }
+        // A file system without hard links: nothing to restore from, all else works.
+        Err(_) => rename(staged, path, occupant).map(|()| None),
+    }
+}
+
+/// Over a stale socket, but never over something that appeared since we looked.
+fn rename(from: &Path, to: &Path, occupant: &Occupant) -> io::Result<()> {
+    if *occupant == Occupant::Stale {
+        return fs::rename(from, to);
+    }
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(from, to),
+        done => done.map_err(io::Error::from),
+    }
+}
+
+fn user(name: &str) -> Result<u32, Fault> {
+    if let Ok(uid) = name.parse() {
+        return Ok(uid);
+    }
+    let found = User::from_name(name)
+        .map_err(io::Error::from)
+        .map_err(Fault::os("getpwnam"))?;
+    found
+        .map(|user| user.uid.as_raw())
+        .ok_or_else(|| Fault::Nobody {
+            kind: "user",
+            name: name.to_owned(),
+        })
+}
+
+fn group(name: &str) -> Result<u32, Fault> {
+    if let Ok(gid) = name.parse() {
+        return Ok(gid);
+    }
+    let found = Group::from_name(name)
+        .map_err(io::Error::from)
+        .map_err(Fault::os("getgrnam"))?;
+    found
+        .map(|group| group.gid.as_raw())
+        .ok_or_else(|| Fault::Nobody {
+            kind: "group",
+            name: name.to_owned(),
+        })
+}

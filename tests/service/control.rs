@@ -1,0 +1,112 @@
+//! The verbs of the command line against a running master, and against none.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::{Broken, Start, eventually, server};
+
+#[test]
+fn without_a_master_a_verb_says_where_it_looked() {
+    let service = Start::serving(&server()).start();
+    let folder = service.runtime_dir();
+    let elsewhere = folder.with_file_name("nobody");
+    crate::support::call("status", &elsewhere, &[]).says(4, &["nobody"]);
+    service.stop();
+}
+
+#[test]
+fn status_says_what_runs_and_which_evidence_decided() {
+    let service = Start::serving(&server()).flag("--name", "web").start();
+    let json = service.handover("status", &["--json"]);
+    json.says(0, &[]);
+    let status: Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(status["name"], "web");
+    assert_eq!(status["pid"], service.pid());
+    assert_eq!(status["route"], "direct");
+    let worker = &status["generations"][0]["workers"][0];
+    assert_eq!(worker["id"], "1.0");
+    assert_eq!(worker["state"], "ready");
+    let evidence = worker["ready_by"].as_str().expect("evidence");
+    assert!(evidence.contains("accept"), "{evidence}");
+    let text = service.handover("status", &[]).stdout;
+    assert!(text.contains("web") && text.contains(&service.address()), "{text}");
+    service.stop();
+}
+
+#[test]
+fn a_wait_that_is_too_short_is_5_and_the_upgrade_goes_on() {
+    let service = Start::serving(&server()).flag("--bake", "2s").start();
+    service.handover("upgrade", &["--timeout", "300ms"]).says(5, &[]);
+    service.wait_generation(2);
+    service.stop();
+}
+
+#[test]
+fn interrupting_a_waiting_command_does_not_end_the_upgrade() {
+    let service = Start::serving(&server()).flag("--bake", "3s").start();
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_handover"))
+        .args(["upgrade", "--runtime-dir"])
+        .arg(service.runtime_dir())
+        .spawn()
+        .expect("handover runs");
+    eventually("it runs", || (service.status()["state"] == "upgrading").then_some(()));
+    let pid = Pid::from_raw(i32::try_from(waiting.id()).expect("a PID"));
+    kill(pid, Signal::SIGINT).expect("our own child");
+    assert_eq!(waiting.wait().expect("our own child").code(), Some(130));
+    service.wait_generation(2);
+    service.stop();
+}
+
+#[test]
+fn the_history_of_events_tells_the_story() {
+    let service = Start::serving(&server()).start();
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    service.upgrade_to(&Broken::at_once()).says(1, &[]);
+    let events = service.events();
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).expect("JSON");
+            event["kind"].as_str().expect("a kind").to_owned()
+        })
+        .collect();
+    let mut from = 0;
+    for wanted in [
+        "master_started",
+        "generation_started",
+        "worker_launched",
+        "worker_ready",
+        "generation_active",
+        "operation_started",
+        "bake_started",
+        "generation_active",
+        "generation_draining",
+        "generation_ended",
+        "operation_started",
+        "worker_exited",
+        "generation_failed",
+    ] {
+        let found = kinds[from..].iter().position(|kind| kind == wanted);
+        from += found.unwrap_or_else(|| panic!("no {wanted} after {from} in {kinds:#?}")) + 1;
+    }
+    service.stop();
+}
+
+#[test]
+fn stop_drains_and_ends_and_now_does_not_wait() {
+    let service = Start::serving(&server()).start();
+    service.handover("stop", &[]).says(0, &[]);
+    assert_eq!(service.ends().code, Some(0));
+    let service = Start::serving(&server()).start();
+    // An idle connection would hold the example server for 15 s.
+    let idle = std::net::TcpStream::connect(service.address()).expect("a connection");
+    let started = std::time::Instant::now();
+    service.handover("stop", &["--now"]).says(0, &[]);
+    assert_eq!(service.ends().code, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(12), "--now does not drain");
+    drop(idle);
+}

@@ -1,0 +1,176 @@
+//! A hostile world: closed descriptors, low limits, strange clients.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::support::{Load, Start, example_server, get, python_code, server};
+
+#[test]
+fn closed_standard_descriptors_are_no_reason_to_fail() {
+    let mut service = Start::serving(&server()).through_sh("exec \"$@\" <&- >&- 2>&-").spawn();
+    service.wait_ready();
+    let load = Load::on(&service.address());
+    service.handover("upgrade", &[]).says(0, &[]);
+    load.lost_nothing(1..=2);
+    service.stop();
+}
+
+#[test]
+fn a_low_limit_of_descriptors_is_enough_and_workers_get_it_back() {
+    let program = python_code(
+        "import resource\n\
+         print('limit', resource.getrlimit(resource.RLIMIT_NOFILE)[0], flush=True)\nserve()",
+    );
+    let start = Start::serving(&program).through_sh("ulimit -n 64; exec \"$@\"");
+    let service = start.start();
+    for _ in 0..3 {
+        service.handover("upgrade", &["--drained"]).says(0, &[]);
+    }
+    let logs = service.handover("logs", &[]).stdout;
+    assert!(logs.contains("limit 64"), "{logs}");
+    service.stop();
+}
+
+#[test]
+fn a_worker_gets_its_descriptors_and_nothing_else() {
+    let program = python_code(
+        "fds = sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1]\n\
+         print('fds', fds, 'mine', os.environ['LISTEN_PID'] == str(os.getpid()), flush=True)\n\
+         blocked = open('/proc/self/status').read().split('SigBlk:')[1].split()[0]\n\
+         print('blocked', int(blocked, 16), flush=True)\nserve()",
+    );
+    // Descriptor 9 and a blocked, ignored signal come from whoever starts handover.
+    let start = Start::serving(&program).through_sh("trap '' PIPE; exec 9</dev/null; exec \"$@\"");
+    let service = start.start();
+    service.handover("upgrade", &[]).says(0, &[]);
+    let logs = service.handover("logs", &[]).stdout;
+    assert_eq!(logs.matches("fds [0, 1, 2, 3] mine True").count(), 2, "{logs}");
+    assert_eq!(logs.matches("blocked 0").count(), 2, "{logs}");
+    service.stop();
+}
+
+#[test]
+fn a_runtime_directory_in_use_is_refused_and_a_stale_one_taken() {
+    let first = Start::serving(&server()).start();
+    let taken = first.runtime_dir();
+    let second = Start::serving(&server()).runtime_dir(&taken).refused();
+    assert!(matches!(second.code, Some(1 | 2)), "{second:#?}");
+    assert!(second.stderr.contains(&first.pid().to_string()), "names its owner: {second:#?}");
+    assert_eq!(get(&first.address(), "/").expect("undisturbed").status, 200);
+    let (mut first, stale) = (first, taken);
+    first.kill_all();
+    assert!(stale.join("control.sock").exists(), "a killed master leaves its socket");
+    let next = Start::serving(&server()).runtime_dir(&stale).start();
+    assert_eq!(get(&next.address(), "/").expect("the stale one is taken over").status, 200);
+    next.stop();
+}
+
+#[test]
+fn a_runtime_directory_that_cannot_be_made_is_a_clear_error() {
+    let ended = Start::serving(&server()).runtime_dir("/dev/null/handover").refused();
+    assert!(matches!(ended.code, Some(1 | 2)), "{ended:#?}");
+    ended.says(ended.code.unwrap_or_default(), &["/dev/null/handover"]);
+}
+
+#[test]
+fn garbage_on_the_control_socket_disturbs_nobody() {
+    let service = Start::serving(&server()).start();
+    let load = Load::on(&service.address());
+    let socket = service.runtime_dir().join("control.sock");
+    let huge = [b"GET /".to_vec(), vec![b'a'; 1 << 20]].concat();
+    let garbage: [&[u8]; 6] = [
+        b"",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /v1/upgrade HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /v1/upgrade HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{\"command",
+        b"POST /v1/scale HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{\"n\": -1}",
+        &huge,
+    ];
+    let mut half_open = Vec::new();
+    for bytes in garbage {
+        for _ in 0..20 {
+            let mut stream = UnixStream::connect(&socket).expect("the socket is there");
+            let _ = stream.write_all(bytes); // it may hang up while we talk
+            half_open.push(stream);
+        }
+    }
+    assert_eq!(service.status()["state"], "serving");
+    for mut stream in half_open {
+        stream.shutdown(std::net::Shutdown::Write).ok();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(!text.starts_with("HTTP/1.1 2"), "garbage was accepted: {text}");
+    }
+    service.handover("upgrade", &[]).says(0, &[]);
+    load.lost_nothing(1..=2);
+    service.stop();
+}
+
+#[test]
+fn a_thousand_idle_control_connections_disturb_nobody() {
+    let service = Start::serving(&server()).start();
+    let socket = service.runtime_dir().join("control.sock");
+    let idle: Vec<_> = (0..1000).map_while(|_| UnixStream::connect(&socket).ok()).collect();
+    assert_eq!(service.handover("upgrade", &[]).says(0, &[]).code, Some(0));
+    assert!(idle.len() > 10, "{} connections", idle.len());
+    drop(idle);
+    service.handover("upgrade", &[]).says(0, &[]);
+    service.stop();
+}
+
+#[test]
+fn a_program_that_cannot_start_says_which_step_failed() {
+    let start = Start::bare(&[]);
+    let (plain, folder) = (start.path("plain"), start.path("folder"));
+    std::fs::write(&plain, "no program").expect("a file");
+    let script = start.path("script");
+    std::fs::write(&script, "#!/does/not/exist\n").expect("a file");
+    std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("chmod");
+    std::fs::create_dir(&folder).expect("a directory");
+    let text = |path: &std::path::Path| path.display().to_string();
+    for (command, part) in [
+        ("/does/not/exist".to_owned(), "/does/not/exist"),
+        ("no-such-program-in-path".to_owned(), "no-such-program-in-path"),
+        (text(&plain), "plain"),
+        (text(&folder), "folder"),
+        (text(&script), "/does/not/exist"),
+    ] {
+        let ended = Start::serving(&[command]).refused();
+        assert!(matches!(ended.code, Some(1 | 2)), "{ended:#?}");
+        ended.says(ended.code.unwrap_or_default(), &[part]);
+    }
+}
+
+#[test]
+fn a_missing_user_or_directory_is_named() {
+    let program = example_server().display().to_string();
+    for (key, value) in [("user", "no-such-user"), ("directory", "/does/not/exist")] {
+        let text = format!(
+            "[app]\ncommand = [{program:?}]\n{key} = {value:?}\n\
+             [[listen]]\naddress = \"127.0.0.1:0\"\n"
+        );
+        let ended = Start::config(&text).refused();
+        assert!(matches!(ended.code, Some(1 | 2)), "{key}: {ended:#?}");
+        ended.says(ended.code.unwrap_or_default(), &[value]);
+    }
+}
+
+#[test]
+fn f29_a_flood_of_output_neither_blocks_nor_kills_a_worker() {
+    let program = python_code(
+        "def flood():\n\
+         \x20   for n in range(200_000): print('line', n, 'x' * 80)\n\
+         threading.Thread(target=flood, daemon=True).start()\nserve()",
+    );
+    let service = Start::serving(&program).start();
+    let load = Load::on(&service.address());
+    crate::support::eventually("the last line arrives", || {
+        service.handover("logs", &[]).stdout.contains("line 199999").then_some(())
+    });
+    load.lost_nothing([1]);
+    service.stop();
+}

@@ -1,0 +1,168 @@
+//! Workers that die, hang, fork, and pass things on.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Start, eventually, get, python_code, server};
+
+#[test]
+fn a_killed_worker_is_replaced_in_its_generation() {
+    let service = Start::serving(&server()).flag("--workers", "2").start();
+    let before = service.workers(1);
+    kill(Pid::from_raw(before[0]), Signal::SIGKILL).expect("a worker");
+    eventually("there are two again, one of them new", || {
+        let now = service.workers(1);
+        (now.len() == 2 && now.contains(&before[1]) && !now.contains(&before[0])).then_some(())
+    });
+    assert_eq!(service.generation(), 1);
+    service.wait_event("worker_restarting");
+    service.stop();
+}
+
+#[test]
+fn a_crash_loop_is_an_event_and_not_a_storm() {
+    let start = Start::bare(&[]);
+    let fuse = start.path("burn");
+    // Serves well at first; once the file is there it dies right after its start.
+    let program = python_code(&format!(
+        "if os.path.exists({fuse:?}): sys.exit(7)\nserve()",
+        fuse = fuse.display().to_string()
+    ));
+    let service = Start::serving(&program).start();
+    std::fs::write(&fuse, "").expect("a file");
+    kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("a worker");
+    service.wait_event("crash_loop");
+    let launches = service.events().matches("worker_launched").count();
+    assert!(launches < 30, "{launches} launches");
+    std::fs::remove_file(&fuse).expect("the file");
+    eventually("it recovers by itself", || get(&service.address(), "/").ok());
+    service.stop();
+}
+
+#[test]
+fn a_worker_that_misses_its_watchdog_is_replaced() {
+    let program = python_code(
+        "def beat():\n\
+         \x20   for _ in range(5):\n\
+         \x20       notify('WATCHDOG=1'); time.sleep(0.2)\n\
+         threading.Thread(target=beat, daemon=True).start()\nserve()",
+    );
+    let quoted: Vec<String> = program.iter().map(|word| format!("{word:?}")).collect();
+    let service = Start::config(&format!(
+        "[app]\ncommand = [{}]\nwatchdog = \"1s\"\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
+        quoted.join(", ")
+    ))
+    .start();
+    let before = service.workers(1);
+    service.wait_event("worker_killed");
+    eventually("another one serves", || {
+        let now = service.workers(1);
+        (now.len() == 1 && now != before).then_some(())
+    });
+    service.stop();
+}
+
+#[test]
+fn with_notify_only_the_worker_itself_decides() {
+    let start = Start::bare(&[]);
+    let loaded = start.path("loaded");
+    let program = python_code(&format!(
+        "def later():\n\
+         \x20   while not os.path.exists({loaded:?}): time.sleep(0.02)\n\
+         \x20   notify('STATUS=loaded\\nREADY=1')\n\
+         threading.Thread(target=later, daemon=True).start()\nserve()",
+        loaded = loaded.display().to_string()
+    ));
+    let mut service = Start::serving(&program).flag("--ready", "notify").spawn();
+    let look = || service.ask("GET", "/v1/status", "").ok().map(|answer| answer.body);
+    // It waits on its listener already, and answers; still it is not ready.
+    let body = eventually("the worker runs", || look().filter(|body| body.contains("\"1.0\"")));
+    assert!(body.contains("\"starting\""), "{body}");
+    std::fs::write(&loaded, "").expect("a file");
+    service.wait_ready();
+    let worker = &service.status()["generations"][0]["workers"][0];
+    assert_eq!(worker["status"], "loaded");
+    assert!(worker["ready_by"].as_str().is_some_and(|by| by.contains("READY=1")), "{worker}");
+    service.stop();
+}
+
+#[test]
+fn f17_ready_from_a_stranger_does_not_count() {
+    let program =
+        python_code("print('socket', os.environ['NOTIFY_SOCKET'], flush=True)\ntime.sleep(600)");
+    let service = Start::serving(&program).flag("--ready", "notify").spawn();
+    let socket = eventually("the worker tells its socket", || {
+        let logs = service.handover("logs", &[]).stdout;
+        Some(logs.split("socket ").nth(1)?.split_whitespace().next()?.to_owned())
+    });
+    let stranger = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    let _ = stranger.send_to(b"READY=1", &socket); // may be refused at once
+    let worker = &service.status()["generations"][0]["workers"][0];
+    assert_eq!(worker["state"], "starting", "{worker}");
+    service.stop();
+}
+
+#[test]
+fn what_a_worker_stores_its_successor_gets() {
+    let program = python_code(
+        "names = os.environ['LISTEN_FDNAMES'].split(':')\n\
+         if 'state' in names:\n\
+         \x20   state = os.fdopen(3 + names.index('state'), 'r+b', closefd=False)\n\
+         \x20   state.seek(0); count = int(state.read()) + 1\n\
+         else:\n\
+         \x20   state = os.fdopen(os.memfd_create('state'), 'w+b'); count = 1\n\
+         state.seek(0); state.write(str(count).encode()); state.flush()\n\
+         notify('FDSTORE=1\\nFDNAME=state', state.fileno())\n\
+         print('life', count, flush=True)\n\
+         os.environ['LISTEN_FDS'] = '1'\nserve()",
+    );
+    let service = Start::serving(&program).start();
+    for life in ["life 1", "life 2", "life 3"] {
+        eventually(life, || service.handover("logs", &[]).stdout.contains(life).then_some(()));
+        service.handover("upgrade", &[]).says(0, &[]);
+    }
+    service.stop();
+}
+
+#[test]
+fn f22_children_that_a_worker_left_behind_end_with_it() {
+    // One stays in the group, one leaves it with setsid: both carry the worker's nonce.
+    let program = python_code(
+        "for own_session in (False, True):\n\
+         \x20   if os.fork() == 0:\n\
+         \x20       if own_session: os.setsid()\n\
+         \x20       signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+         \x20       os.execv('/bin/sleep', ['sleep', '600'])\n\
+         serve()",
+    );
+    let service = Start::serving(&program).flag("--drain-timeout", "1s").start();
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    service.stop(); // and asserts that no process with our mark is left
+}
+
+#[test]
+fn the_environment_of_a_worker_tells_who_it_is() {
+    let program = python_code(
+        "keys = ('HANDOVER_NAME', 'HANDOVER_GENERATION', 'HANDOVER_WORKER', 'LISTEN_FDNAMES')\n\
+         print('i am', *(os.environ[key] for key in keys), flush=True)\n\
+         print('leaks', [k for k in ('HANDOVER_SECRET', 'INVOCATION_ID') if k in os.environ], flush=True)\n\
+         print('kept', os.environ['KEPT'], flush=True)\nserve()",
+    );
+    let start = Start::serving(&program).flag("--name", "web").env("HANDOVER_SECRET", "x");
+    let service = start.env("INVOCATION_ID", "1").env("KEPT", "yes").start();
+    let logs = service.handover("logs", &[]).stdout;
+    for part in ["i am web 1 1.0 http", "leaks []", "kept yes"] {
+        assert!(logs.contains(part), "no {part:?} in {logs}");
+    }
+    service.stop();
+}
+
+#[test]
+fn a_worker_that_listens_elsewhere_is_reported_with_what_to_type() {
+    let program = python_code(
+        "listener = socket.create_server(('127.0.0.1', 0))\nwhile True: listener.accept()",
+    );
+    let start = Start::serving(&program).flag("--ready-timeout", "3s");
+    let ended = start.refused();
+    ended.says(1, &["python3", "listens on 127.0.0.1:", "{port}"]);
+}
