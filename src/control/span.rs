@@ -29,22 +29,15 @@ impl fmt::Display for Span {
     }
 }
 
-/// A number and its noun: `1 worker`, `2 workers`.
+/// A number and its noun, in the singular: `1 worker`, `2 workers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Count(u64, &'static str);
+pub struct Count<N>(pub N, pub &'static str);
 
-impl Count {
-    /// `number` of what `noun` says in the singular.
-    #[must_use]
-    pub fn of(number: impl Into<u64>, noun: &'static str) -> Self {
-        Self(number.into(), noun)
-    }
-}
-
-impl fmt::Display for Count {
+impl<N: Copy + Into<u64>> fmt::Display for Count<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0 == 1 { "" } else { "s" };
-        write!(f, "{} {}{plural}", self.0, self.1)
+        let number: u64 = self.0.into();
+        let plural = if number == 1 { "" } else { "s" };
+        write!(f, "{number} {}{plural}", self.1)
     }
 }
 
@@ -73,7 +66,7 @@ mod tests {
 
     #[test]
     fn one_has_no_plural() {
-        assert_eq!(Count::of(0_u32, "line").to_string(), "0 lines");
-        assert_eq!(Count::of(1_u64, "line").to_string(), "1 line");
+        assert_eq!(Count(0_u32, "line").to_string(), "0 lines");
+        assert_eq!(Count(1_u64, "line").to_string(), "1 line");
     }
 }
