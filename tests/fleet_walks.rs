@@ -112,20 +112,20 @@ impl Walk {
                 let starting = |living: &Living| {
                     !living.ready && living.told.is_none() && living.killed.is_none()
                 };
-                self.to_one(pick, starting, Action::Ready);
+                self.pick_one(pick, starting, Action::Ready);
             }
             72..84 => {
                 let ending = |living: &Living| living.told.is_some() || living.killed.is_some();
-                self.to_one(pick, ending, |id| Action::Exit(id, Ending::Ended));
+                self.pick_one(pick, ending, |id| Action::Exit(id, Ending::Ended));
             }
-            84..88 => self.to_one(pick, |_| true, |id| Action::Exit(id, Ending::Ended)),
+            84..88 => self.pick_one(pick, |_| true, |id| Action::Exit(id, Ending::Ended)),
             88..90 => {
                 let well = |living: &Living| living.told.is_none() && living.killed.is_none();
-                self.to_one(pick, well, Action::Fault);
+                self.pick_one(pick, well, Action::Fault);
             }
             90 => {
                 let unborn = |living: &Living| *living == Living::default();
-                self.to_one(pick, unborn, |id| Action::Exit(id, Ending::NotStarted));
+                self.pick_one(pick, unborn, |id| Action::Exit(id, Ending::NotStarted));
             }
             91..102 => self.request(pick),
             102..104 => drop(self.world.act(Action::Abort)),
@@ -137,7 +137,7 @@ impl Walk {
             }
             107..109 => {
                 let by = Duration::from_millis(u64::from(pick % 60_000));
-                self.to_one(pick, |_| true, |id| Action::Extend(id, by));
+                self.pick_one(pick, |_| true, |id| Action::Extend(id, by));
             }
             109..122 => self.everybody_pings(),
             122 => self.change(pick),
@@ -150,7 +150,7 @@ impl Walk {
         }
     }
 
-    fn to_one(
+    fn pick_one(
         &mut self,
         pick: u32,
         which: impl Fn(&Living) -> bool,
