@@ -24,7 +24,7 @@ impl Fleet {
     /// Undoes a failed generation. Those of its workers that serve may hold
     /// requests, so they drain, unless nobody else serves (F1).
     pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
-        let soon = self.now.saturating_add(self.policy.kill_after);
+        let soon = self.now.saturating_add(self.policy.patience_unserved());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         if self.somebody_else_serves(number) {
             self.drain_the_rest(number);
@@ -76,7 +76,7 @@ impl Fleet {
     /// Those of its workers that were ready took requests: they drain.
     pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
         self.fatal = Some(failure);
-        let soon = self.now.saturating_add(self.policy.kill_after);
+        let soon = self.now.saturating_add(self.policy.patience_unserved());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         let served = self
             .generations
@@ -85,7 +85,7 @@ impl Fleet {
         self.end_all(if served {
             self.policy.drain_timeout
         } else {
-            self.policy.kill_after
+            self.policy.patience_unserved()
         });
     }
 
