@@ -15,7 +15,7 @@ impl Fleet {
         self.set_state(number, State::Draining);
         let deadline = self.now.saturating_add(self.policy.drain_timeout);
         self.set_deadline(number, deadline);
-        self.tell(Note::Draining(number, deadline));
+        self.tell(Note::Draining(number, self.policy.drain_timeout));
         self.drain_slots(number, deadline, |_| true);
         self.end_when_empty(number);
         self.cut_the_oldest_short();
@@ -110,7 +110,7 @@ impl Fleet {
         for number in numbers {
             if !matches!(self.state_of(number), Some(State::Draining | State::Failed)) {
                 self.set_state(number, State::Draining);
-                self.tell(Note::Draining(number, deadline));
+                self.tell(Note::Draining(number, patience));
             }
             self.set_deadline(number, deadline);
             self.drain_slots(number, deadline, |_| true);
