@@ -40,13 +40,7 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new(verb: &'static str, body: Value, waiting: Waiting) -> Self {
-        Self {
-            verb,
-            body,
-            waiting,
-            drained: false,
-            systemd: false,
-        }
+        Self { verb, body, waiting, drained: false, systemd: false }
     }
 }
 
@@ -88,6 +82,7 @@ pub(super) async fn perform(
         events,
         interrupt,
         deadline,
+        looked_again: false,
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -104,45 +99,39 @@ struct Wait<'a> {
     interrupt: Interrupt,
     /// When waiting ends although the operation does not.
     deadline: Option<Instant>,
+    /// Whether it was said that the next master is looked for.
+    looked_again: bool,
 }
 
 /// What ended one connection's wait.
 enum Ended {
     /// The operation.
     Operation(Reply),
-    /// The master; with what was said of it.
-    Master(ClientError),
+    /// The master.
+    Master,
 }
 
 impl Wait<'_> {
     async fn until_over(&mut self) -> Result<Reply, Failure> {
         loop {
-            let gone = match self.until_answered().await? {
-                Ended::Operation(reply) => return Ok(reply),
-                Ended::Master(gone) => gone,
-            };
+            if let Ended::Operation(reply) = self.until_answered().await? {
+                return Ok(reply);
+            }
             if self.order.verb == "stop" && is_gone(&self.master.client).await {
-                return Ok(Reply {
-                    status: 200,
-                    body: self.stopped().into(),
-                });
+                return Ok(Reply { status: 200, body: self.stopped().into() });
             }
             if self.order.systemd {
-                let message = self.went_away(&gone);
+                let message = self.went_away();
                 let failure = Failure::new(Exit::Failed, message);
                 return Err(failure.hint("systemd starts the next one, which goes on from there"));
             }
-            self.look_again(&gone).await?;
+            self.look_again().await?;
         }
     }
 
     /// Waits over one connection, showing what happens.
     async fn until_answered(&mut self) -> Result<Ended, Failure> {
-        let wait = if self.order.drained {
-            "drained"
-        } else {
-            "true"
-        };
+        let wait = if self.order.drained { "drained" } else { "true" };
         let path = format!("/v1/operations/{}?wait={wait}", self.operation.id);
         let client = self.master.client.clone();
         let mut answer = std::pin::pin!(client.get_raw(&path, None));
@@ -174,7 +163,7 @@ impl Wait<'_> {
         progress.end(self.terminal)?;
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
-            Err(error) if error.is_gone() => Ok(Ended::Master(error)),
+            Err(error) if error.is_gone() => Ok(Ended::Master),
             Err(ClientError::Api(error)) if error.kind == ErrorKind::NotFound => {
                 Err(self.forgotten())
             }
@@ -196,11 +185,14 @@ impl Wait<'_> {
         Ok(())
     }
 
-    /// Looks for the master that comes after the one that went away.
-    async fn look_again(&mut self, gone: &ClientError) -> Result<(), Failure> {
-        let message = self.went_away(gone);
-        self.terminal
-            .tell(&format!("{message}; looking for the next one"))?;
+    /// Looks for the master that comes after the one that went away: in the
+    /// same place, as another service's master is no help.
+    async fn look_again(&mut self) -> Result<(), Failure> {
+        let message = self.went_away();
+        if !self.looked_again {
+            self.looked_again = true;
+            self.terminal.tell(&format!("{message}; looking for the next one"))?;
+        }
         self.events = None;
         let until = self.deadline.unwrap_or_else(|| Instant::now() + AGAIN);
         while Instant::now() < until {
@@ -208,27 +200,24 @@ impl Wait<'_> {
                 () = self.interrupt.wait() => return Err(self.interrupted()),
                 () = sleep(AGAIN_PAUSE) => {}
             }
-            if let Ok(master) = self.target.seek().await {
-                self.events = master.client.events(None).await.ok();
-                self.master = master;
+            if self.master.client.probe().await.is_ok() {
+                self.events = self.master.client.events(None).await.ok();
                 return Ok(());
             }
         }
-        let failure = Failure::new(Exit::NoMaster, message);
+        let failure = Failure::new(Exit::NoMaster, format_args!("{message} and no other came"));
         Err(failure.hint("nothing is known of how it ended; when a master runs: handover status"))
     }
 
     fn tell(self, reply: &Reply) -> Result<Exit, Failure> {
         let operation: OperationView = reply.parse()?;
         if self.target.json {
-            self.terminal
-                .say(String::from_utf8_lossy(&reply.body).trim_end())?;
+            self.terminal.say(String::from_utf8_lossy(&reply.body).trim_end())?;
         }
         let exit = outcome::exit(&operation);
         let name = &self.master.name;
         for warning in &operation.warnings {
-            self.terminal
-                .tell(&format!("{name}: {}", super::text::clean(warning)))?;
+            self.terminal.tell(&format!("{name}: {}", super::text::clean(warning)))?;
         }
         if exit == Exit::Done {
             if !self.target.json {
@@ -236,18 +225,14 @@ impl Wait<'_> {
             }
         } else {
             let paint = self.terminal.err_paint();
-            self.terminal
-                .tell(&outcome::failure(name, &operation, paint))?;
+            self.terminal.tell(&outcome::failure(name, &operation, paint))?;
         }
         Ok(exit)
     }
 
-    fn went_away(&self, gone: &ClientError) -> String {
+    fn went_away(&self) -> String {
         let OperationView { kind, id, .. } = &self.operation;
-        format!(
-            "{}: the master went away during {kind} {id} ({gone})",
-            self.master.name
-        )
+        format!("{}: the master went away during {kind} {id}", self.master.name)
     }
 
     fn stopped(&self) -> Vec<u8> {

@@ -6,18 +6,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as HttpBody;
 use hyper::{Request, Response, StatusCode};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::order::order;
 use super::query::Query;
 use super::route::{self, Route};
 use super::stream::EventStream;
 use super::{Context, reply};
-use crate::control::view::{EventView, EventsView, OperationKind, OperationResult, OperationView};
-use crate::control::{Answer, ApiError, Call, Caller, ErrorKind, OperationRequest, UpgradeRequest};
+use crate::control::view::{EventView, EventsView, OperationResult, OperationView};
+use crate::control::{Answer, ApiError, Call, Caller, ErrorKind, OperationRequest};
 
 /// Answers `request`, whatever it is.
 pub(super) async fn respond<B>(
@@ -37,9 +36,7 @@ where
         let query = Query::parse(request.uri().query().unwrap_or(""), names)?;
         context.answer(route, &query, request, caller).await
     };
-    answer
-        .await
-        .unwrap_or_else(|error: ApiError| reply::error(&error))
+    answer.await.unwrap_or_else(|error: ApiError| reply::error(&error))
 }
 
 impl Context {
@@ -73,34 +70,20 @@ impl Context {
                 let generation = query.get("generation", "a generation's number")?;
                 let after = query.get("after", "the \"next\" of an earlier answer")?;
                 let lines = query.get("lines", "a number of lines")?;
-                self.plain(Call::Logs {
-                    worker,
-                    generation,
-                    after,
-                    lines,
-                })
-                .await
+                self.plain(Call::Logs { worker, generation, after, lines }).await
             }
             Route::Events => self.events(query, &request),
             Route::Operation(id) => {
-                let wait = query
-                    .get("wait", "true, false or drained")?
-                    .unwrap_or(Wait::Not);
+                let wait = query.get("wait", "true, false or drained")?.unwrap_or(Wait::Not);
                 self.operation(Call::Operation(id), wait).await
             }
             Route::Start(kind) => {
-                let wait = query
-                    .get("wait", "true, false or drained")?
-                    .unwrap_or(Wait::Ended);
+                let wait = query.get("wait", "true, false or drained")?.unwrap_or(Wait::Ended);
                 let body = self.body(request).await?;
                 let kind = order(kind, &body)?;
                 let drained =
                     matches!(&kind, OperationRequest::Upgrade(request) if request.drained);
-                let wait = if drained && wait == Wait::Ended {
-                    Wait::Drained
-                } else {
-                    wait
-                };
+                let wait = if drained && wait == Wait::Ended { Wait::Drained } else { wait };
                 self.operation(Call::Start { kind, by: caller }, wait).await
             }
         }
@@ -111,14 +94,10 @@ impl Context {
         Ok(match self.ask(call).await? {
             Answer::Json(json) => reply::json(StatusCode::OK, &json),
             Answer::Text(text) => reply::text(StatusCode::OK, text),
-            Answer::Ready {
-                ready: true,
-                detail,
-            } => reply::text(StatusCode::OK, detail + "\n"),
-            Answer::Ready {
-                ready: false,
-                detail,
-            } => reply::text(StatusCode::SERVICE_UNAVAILABLE, detail + "\n"),
+            Answer::Ready { ready: true, detail } => reply::text(StatusCode::OK, detail + "\n"),
+            Answer::Ready { ready: false, detail } => {
+                reply::text(StatusCode::SERVICE_UNAVAILABLE, detail + "\n")
+            }
             Answer::Operation(progress) => reply::view(StatusCode::OK, &*progress.borrow()),
             Answer::Error(error) => return Err(error),
         })
@@ -130,17 +109,11 @@ impl Context {
             Answer::Operation(progress) => progress,
             Answer::Error(error) => return Err(error),
             other => {
-                return Err(ApiError::internal(format_args!(
-                    "no operation, but {other:?}"
-                )));
+                return Err(ApiError::internal(format_args!("no operation, but {other:?}")));
             }
         };
         if wait == Wait::Not {
-            let status = if begins {
-                StatusCode::ACCEPTED
-            } else {
-                StatusCode::OK
-            };
+            let status = if begins { StatusCode::ACCEPTED } else { StatusCode::OK };
             return Ok(reply::view(status, &*progress.borrow()));
         }
         let operation = self.outcome(progress, wait).await?;
@@ -166,10 +139,7 @@ impl Context {
         if operation.is_ended() {
             return Ok(operation);
         }
-        let what = format_args!(
-            "{} {} did not end: the master ends",
-            operation.kind, operation.id
-        );
+        let what = format_args!("{} {} did not end: the master ends", operation.kind, operation.id);
         Err(ApiError::new(gone, what))
     }
 
@@ -185,19 +155,12 @@ impl Context {
         if follow {
             let since = since.unwrap_or_else(|| self.events.last());
             let subscription = self.events.subscribe(since);
-            return Ok(reply::events(EventStream::new(
-                subscription,
-                self.limits.heartbeat,
-            )));
+            return Ok(reply::events(EventStream::new(subscription, self.limits.heartbeat)));
         }
         let kept = self.events.after(since.unwrap_or(0));
-        let events: Vec<EventView> = kept
-            .iter()
-            .filter_map(|stored| serde_json::from_slice(&stored.json).ok())
-            .collect();
-        let last = events
-            .last()
-            .map_or_else(|| self.events.last(), |newest| newest.seq);
+        let events: Vec<EventView> =
+            kept.iter().filter_map(|stored| serde_json::from_slice(&stored.json).ok()).collect();
+        let last = events.last().map_or_else(|| self.events.last(), |newest| newest.seq);
         Ok(reply::view(StatusCode::OK, &EventsView { events, last }))
     }
 
@@ -205,10 +168,7 @@ impl Context {
         let (sender, answer) = oneshot::channel();
         let stopping = || ApiError::new(ErrorKind::Stopping, "the master ends");
         let asked = async {
-            self.calls
-                .send((call, sender))
-                .await
-                .map_err(|_| stopping())?;
+            self.calls.send((call, sender)).await.map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())
         };
         let patience = self.limits.answer_timeout;
@@ -238,9 +198,9 @@ impl Context {
                 Err(ApiError::new(ErrorKind::TooSlow, message))
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => Err(ApiError::bad_request(format_args!(
-                "the body broke off: {error}"
-            ))),
+            Ok(Err(error)) => {
+                Err(ApiError::bad_request(format_args!("the body broke off: {error}")))
+            }
             Ok(Ok(body)) => Ok(body.to_bytes()),
         }
     }
@@ -284,98 +244,4 @@ impl Wait {
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Rollback {
-    to: Option<u32>,
-    anyway: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Scale {
-    workers: u32,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Stop {
-    now: bool,
-}
-
-/// What `body` asks for.
-fn order(kind: OperationKind, body: &[u8]) -> Result<OperationRequest, ApiError> {
-    Ok(match kind {
-        OperationKind::Upgrade => OperationRequest::Upgrade(upgrade(parse(body)?)?),
-        OperationKind::Rollback => {
-            let Rollback { to, anyway } = parse(body)?;
-            OperationRequest::Rollback { to, anyway }
-        }
-        OperationKind::Promote => parse(body).map(|Nothing {}| OperationRequest::Promote)?,
-        OperationKind::Abort => parse(body).map(|Nothing {}| OperationRequest::Abort)?,
-        OperationKind::Reload => parse(body).map(|Nothing {}| OperationRequest::Reload)?,
-        OperationKind::Scale => match parse(body)? {
-            Scale { workers: 0 } => {
-                let error = ApiError::bad_request("\"workers\" is 1 at least");
-                return Err(error.hint("to end the service: POST /v1/stop"));
-            }
-            Scale { workers } => OperationRequest::Scale(workers),
-        },
-        OperationKind::Stop => {
-            let Stop { now } = parse(body)?;
-            OperationRequest::Stop { now }
-        }
-        OperationKind::Unknown => {
-            return Err(ApiError::internal("a route that starts nothing"));
-        }
-    })
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let body = if body.trim_ascii().is_empty() {
-        b"{}"
-    } else {
-        body
-    };
-    // The message ends in "at line L column C".
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request(format_args!("the body is not as expected: {error}"))
-    })
-}
-
-/// Refuses what no program can be started with: execve(2) takes C strings.
-fn upgrade(request: UpgradeRequest) -> Result<UpgradeRequest, ApiError> {
-    if let Some(command) = &request.command {
-        if command.first().is_none_or(String::is_empty) {
-            return Err(ApiError::bad_request("\"command\" names no program"));
-        }
-        if command.iter().any(|word| word.contains('\0')) {
-            return Err(ApiError::bad_request("\"command\" holds a NUL"));
-        }
-    }
-    for (name, value) in &request.env {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            let message = format_args!("\"env\": {name:?} is no name of a variable");
-            return Err(ApiError::bad_request(message));
-        }
-        if value.contains('\0') {
-            return Err(ApiError::bad_request(format_args!(
-                "\"env\": {name} holds a NUL"
-            )));
-        }
-    }
-    if request
-        .env_file
-        .as_ref()
-        .is_some_and(|path| !path.is_absolute())
-    {
-        return Err(ApiError::bad_request("\"env_file\" is no absolute path"));
-    }
-    Ok(request)
 }
