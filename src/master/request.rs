@@ -159,7 +159,12 @@ impl Master {
             ));
         }
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
-        self.submit(id, target.release, Kind::Rollback { to: target.number }, false);
+        self.submit(
+            id,
+            target.release,
+            Kind::Rollback { to: target.number },
+            false,
+        );
         Ok(receiver)
     }
 

@@ -114,9 +114,13 @@ impl Master {
     /// The first drains, a second one ends at once.
     fn stop_signalled(&mut self, by: Caller) {
         let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
-        self.tell(&Event::MasterStopping { by: Some(by), drain_timeout_ms });
+        self.tell(&Event::MasterStopping {
+            by: Some(by),
+            drain_timeout_ms,
+        });
         let (operation, now) = (None, false);
-        self.pending.push_back(fleet::Event::Stop { operation, now });
+        self.pending
+            .push_back(fleet::Event::Stop { operation, now });
     }
 
     /// A request that nobody waits for: a refusal is told as an event.

@@ -10,8 +10,8 @@ use super::worker::Readiness;
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
-use crate::sockets::Listener;
 use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
+use crate::sockets::Listener;
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
