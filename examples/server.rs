@@ -60,8 +60,14 @@ async fn main() -> io::Result<()> {
     drop(draining);
     accepting.join_all().await;
     // An idle connection is kept until its client asks once more, or until the deadline.
-    if tokio::time::timeout(DRAIN_MAX, drain.closed()).await.is_err() {
-        eprintln!("{} connections left at the deadline", drain.receiver_count());
+    if tokio::time::timeout(DRAIN_MAX, drain.closed())
+        .await
+        .is_err()
+    {
+        eprintln!(
+            "{} connections left at the deadline",
+            drain.receiver_count()
+        );
     }
     Ok(())
 }
@@ -120,7 +126,9 @@ async fn serve(stream: TcpStream, draining: watch::Receiver<bool>) {
             // a bare close of an idle connection would race with its next request. hyper closes
             // after an answer with this header. (`graceful_shutdown` closes idle ones at once.)
             if *draining.borrow() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
         }
@@ -135,7 +143,10 @@ async fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
         "/" => (StatusCode::OK, GREETING.clone()),
         "/slow" => {
             let query = request.uri().query().unwrap_or_default();
-            let ms = query.strip_prefix("ms=").and_then(|ms| ms.parse().ok()).unwrap_or(300);
+            let ms = query
+                .strip_prefix("ms=")
+                .and_then(|ms| ms.parse().ok())
+                .unwrap_or(300);
             tokio::time::sleep(Duration::from_millis(u64::min(ms, SLOW_MAX_MS))).await;
             (StatusCode::OK, GREETING.clone())
         }
@@ -143,6 +154,8 @@ async fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }

@@ -41,7 +41,10 @@ pub fn run_all(schedule: &Schedule, over: &AtomicBool) -> Vec<Run> {
             if over.load(Ordering::Relaxed) {
                 return runs;
             }
-            sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
+            sleep(
+                due.saturating_duration_since(Instant::now())
+                    .min(Duration::from_millis(50)),
+            );
         }
         let started = Instant::now();
         let (code, said) = run_one(schedule);
@@ -78,9 +81,10 @@ fn run_one(schedule: &Schedule) -> (Option<i32>, String) {
     }
     match child.wait_with_output() {
         Ok(output) if output.status.success() => (Some(0), String::new()),
-        Ok(output) => {
-            (output.status.code(), String::from_utf8_lossy(&output.stderr).trim().to_owned())
-        }
+        Ok(output) => (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ),
         Err(error) => (None, error.to_string()),
     }
 }

@@ -84,7 +84,14 @@ impl Connection {
             Err(errno) => return Err(failure(errno)),
         }
         let (state, answer) = (State::Connecting, Vec::with_capacity(512));
-        Ok(Self { fd, state, request, answer, answers: 0, generation: 0 })
+        Ok(Self {
+            fd,
+            state,
+            request,
+            answer,
+            answers: 0,
+            generation: 0,
+        })
     }
 
     /// The next request on a connection that is idle.
@@ -93,7 +100,9 @@ impl Connection {
         self.state = State::Waiting;
         match rustix::net::send(&self.fd, &self.request, SendFlags::NOSIGNAL) {
             Ok(sent) if sent == self.request.len() => Step::Waiting,
-            Ok(_) => Step::Failed(Failure::BadAnswer("the request did not fit the send buffer")),
+            Ok(_) => Step::Failed(Failure::BadAnswer(
+                "the request did not fit the send buffer",
+            )),
             Err(errno) => Step::Failed(self.lost(errno)),
         }
     }
@@ -230,7 +239,11 @@ fn parse(bytes: &[u8], at_end: bool) -> Result<Option<Answer>, Failure> {
         None if !at_end => return Ok(None),
         _ => {}
     }
-    Ok(Some(Answer { status, keep, generation: generation(body) }))
+    Ok(Some(Answer {
+        status,
+        keep,
+        generation: generation(body),
+    }))
 }
 
 /// The number after "generation " in the body; 0 when the server does not say.

@@ -83,7 +83,11 @@ struct Schedule {
 impl Schedule {
     fn new(options: &Options, start: Instant) -> Self {
         let rates = [options.new, options.kept, options.slow];
-        Self { start, rates, sent: [0; 3] }
+        Self {
+            start,
+            rates,
+            sent: [0; 3],
+        }
     }
 
     /// The next time of this class. Classes are a third of an interval apart, so that they do not go off together.
@@ -94,7 +98,9 @@ impl Schedule {
     }
 
     fn take_due(&mut self, now: Instant) -> Option<(Class, Instant)> {
-        let (due, index) = (0..3).filter_map(|index| Some((self.due(index)?, index))).min()?;
+        let (due, index) = (0..3)
+            .filter_map(|index| Some((self.due(index)?, index)))
+            .min()?;
         (due <= now).then(|| {
             self.sent[index] += 1;
             (Class::ALL[index], due)
@@ -136,7 +142,12 @@ impl<'a> Engine<'a> {
     pub fn new(options: &'a Options, start: Instant) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
-        epoll::add(&epoll, &timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
+        epoll::add(
+            &epoll,
+            &timer,
+            epoll::EventData::new_u64(TIMER),
+            epoll::EventFlags::IN,
+        )?;
         Ok(Self {
             options,
             epoll,
@@ -176,7 +187,11 @@ impl<'a> Engine<'a> {
                 checked = now;
                 self.expire(now);
             }
-            self.wait(if asking { schedule.next_due() } else { now + EXPIRE_EVERY })?;
+            self.wait(if asking {
+                schedule.next_due()
+            } else {
+                now + EXPIRE_EVERY
+            })?;
         }
     }
 
@@ -185,9 +200,18 @@ impl<'a> Engine<'a> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
         let wait = until.saturating_duration_since(Instant::now());
         let wait = wait.clamp(Duration::from_nanos(1), EXPIRE_EVERY);
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let it_value = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
-        let once = Itimerspec { it_interval: zero, it_value };
+        let zero = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let it_value = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        let once = Itimerspec {
+            it_interval: zero,
+            it_value,
+        };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
         match epoll::wait(&self.epoll, spare_capacity(&mut events), None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

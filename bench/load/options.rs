@@ -60,7 +60,9 @@ pub struct Options {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number_end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(number_end);
     let unit_seconds = match unit {
         "ms" => 0.001,
@@ -68,6 +70,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "m" => 60.0,
         _ => return Err(format!("{text:?}: a duration is like 500ms, 10s or 2m")),
     };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?}: not a number"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text:?}: not a number"))?;
     Duration::try_from_secs_f64(number * unit_seconds).map_err(|error| format!("{text:?}: {error}"))
 }

@@ -120,7 +120,10 @@ fn windows(options: &Options, outcome: &Outcome, runs: &[Run]) -> BTreeMap<&'sta
         let window = if during { &mut upgrade } else { &mut steady };
         window.push(sample.done_us.saturating_sub(sample.intended_us));
     }
-    BTreeMap::from([("steady", Latency::of(steady)), ("upgrade", Latency::of(upgrade))])
+    BTreeMap::from([
+        ("steady", Latency::of(steady)),
+        ("upgrade", Latency::of(upgrade)),
+    ])
 }
 
 impl Latency {
@@ -133,7 +136,13 @@ impl Latency {
             let value_us = latencies_us.get(rank.saturating_sub(1)).copied();
             value_us.unwrap_or(0) as f64 / 1e3
         };
-        Self { count, p50_ms: at(0.5), p99_ms: at(0.99), p999_ms: at(0.999), max_ms: at(1.0) }
+        Self {
+            count,
+            p50_ms: at(0.5),
+            p99_ms: at(0.99),
+            p999_ms: at(0.999),
+            max_ms: at(1.0),
+        }
     }
 }
 
@@ -176,7 +185,10 @@ impl Report {
             self.requests, self.seconds, self.failed, self.commands, self.commands_failed
         ));
         for (name, count) in &self.classes {
-            line(format_args!("  {name:<8} {:>8} ok {:>6} failed", count.ok, count.failed));
+            line(format_args!(
+                "  {name:<8} {:>8} ok {:>6} failed",
+                count.ok, count.failed
+            ));
             for (kind, number) in &count.kinds {
                 line(format_args!("           {number:>8} {kind}"));
             }
@@ -194,7 +206,10 @@ impl Report {
             self.idle_closed
         ));
         for run in self.runs.iter().filter(|run| run.code != Some(0)).take(3) {
-            line(format_args!("  a command failed ({:?}): {}", run.code, run.said));
+            line(format_args!(
+                "  a command failed ({:?}): {}",
+                run.code, run.said
+            ));
         }
         line(format_args!(
             "  (this program: {:.0} % of a core, at most {:.1} ms late)",

@@ -24,9 +24,11 @@ use super::upgrade::Upgrade;
 #[command(name = "handover", version, max_term_width = 100)]
 // The last of several wins: a wrapper's or an alias's flags can be overridden.
 #[command(args_override_self = true)]
-#[command(after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
     superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone, 130 \
-    interrupted while waiting.")]
+    interrupted while waiting."
+)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -55,7 +57,10 @@ const LATER: &[(&str, &str)] = &[
     ("demo", ""),
     ("man", "every verb has --help"),
     ("scale", "set app.workers and `handover reload`"),
-    ("sessions", "this version routes `direct`, which has no sessions"),
+    (
+        "sessions",
+        "this version routes `direct`, which has no sessions",
+    ),
     ("sweep", ""),
     ("top", "`handover status --watch` shows the same"),
     ("unit", "systemd/handover@.service is a unit for any config"),
@@ -79,8 +84,14 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
         && let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand)
         && let Some((_, instead)) = LATER.iter().find(|(later, _)| later == verb)
     {
-        let semicolon = if instead.is_empty() { "" } else { "; until then " };
-        return Parsed::Later(format!("`{verb}` comes in a later version{semicolon}{instead}"));
+        let semicolon = if instead.is_empty() {
+            ""
+        } else {
+            "; until then "
+        };
+        return Parsed::Later(format!(
+            "`{verb}` comes in a later version{semicolon}{instead}"
+        ));
     }
     Parsed::Clap(error)
 }

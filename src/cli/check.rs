@@ -52,7 +52,11 @@ impl Check {
                 None => terminal.say(&format!("{file}: good"))?,
             }
         }
-        Ok(if faults.is_some() { Exit::Usage } else { Exit::Done })
+        Ok(if faults.is_some() {
+            Exit::Usage
+        } else {
+            Exit::Done
+        })
     }
 }
 
@@ -66,7 +70,9 @@ mod tests {
         let file = directory.path().join("web.toml");
         std::fs::write(&file, text).expect("written");
         let (mut terminal, out, err) = files();
-        let exit = Check { file, json }.carry_out(&mut terminal).expect("written");
+        let exit = Check { file, json }
+            .carry_out(&mut terminal)
+            .expect("written");
         (exit, out.text(), err.text())
     }
 
@@ -80,14 +86,20 @@ mod tests {
         assert!(out.ends_with("/web.toml: good\n"), "{out}");
         let (_, out, _) = check(GOOD, true);
         let report: serde_json::Value = serde_json::from_str(&out).expect("json");
-        assert_eq!((&report["ok"], &report["faults"]), (&json!(true), &json!([])));
+        assert_eq!(
+            (&report["ok"], &report["faults"]),
+            (&json!(true), &json!([]))
+        );
     }
 
     #[test]
     fn every_fault_is_told_at_once() {
         let (exit, out, err) = check(BAD, false);
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
-        assert!(err.contains("workerss") && err.contains("watchdog"), "{err}");
+        assert!(
+            err.contains("workerss") && err.contains("watchdog"),
+            "{err}"
+        );
         let (exit, out, err) = check(BAD, true);
         assert_eq!((exit, err.as_str()), (Exit::Usage, ""));
         let report: serde_json::Value = serde_json::from_str(&out).expect("json");
@@ -99,7 +111,9 @@ mod tests {
     fn a_file_that_is_not_there_is_a_fault() {
         let (mut terminal, _, err) = files();
         let file = PathBuf::from("/nowhere/web.toml");
-        let exit = Check { file, json: false }.carry_out(&mut terminal).expect("written");
+        let exit = Check { file, json: false }
+            .carry_out(&mut terminal)
+            .expect("written");
         assert_eq!(exit, Exit::Usage);
         assert!(err.text().contains("/nowhere/web.toml"), "{}", err.text());
     }

@@ -57,7 +57,11 @@ fn page(config: &ConfigView, set: bool, paint: Paint) -> String {
 }
 
 fn shown(value: &ConfigValue) -> String {
-    if value.masked { "(masked)".to_owned() } else { value.value.to_string() }
+    if value.masked {
+        "(masked)".to_owned()
+    } else {
+        value.value.to_string()
+    }
 }
 
 #[cfg(test)]
@@ -78,7 +82,12 @@ mod tests {
             file: None,
             values: vec![
                 value("app.workers", json!(2), "/etc/handover/web.toml:3", false),
-                value("app.env.TOKEN", json!(null), "/etc/handover/web.toml:4", true),
+                value(
+                    "app.env.TOKEN",
+                    json!(null),
+                    "/etc/handover/web.toml:4",
+                    true,
+                ),
                 value("upgrade.bake", json!("1s"), "default", false),
             ],
             sticky: Some("the release is another".to_owned()),

@@ -7,7 +7,10 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Reads `1500ms`, `30s`, `5m`, `1h`, as the config does.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let digits = text.len()
+        - text
+            .trim_start_matches(|char: char| char.is_ascii_digit())
+            .len();
     let (number, unit) = text.split_at(digits);
     let unit_ms = match unit {
         "ms" => 1,
@@ -37,8 +40,20 @@ mod tests {
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(duration("30"), Err("it needs a unit: 30s, 30ms, 30m".to_owned()));
-        for text in ["", "s", "-1s", "1.5s", "1 s", "9999999999h", "99999999999999999999s", "1é"] {
+        assert_eq!(
+            duration("30"),
+            Err("it needs a unit: 30s, 30ms, 30m".to_owned())
+        );
+        for text in [
+            "",
+            "s",
+            "-1s",
+            "1.5s",
+            "1 s",
+            "9999999999h",
+            "99999999999999999999s",
+            "1é",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -60,7 +60,10 @@ fn line(view: &EventView, paint: Paint) -> String {
     let sentence = match &event {
         Some(event) => clean(&event.to_string()),
         None => {
-            let fields = view.fields.iter().map(|(name, value)| format!(" {name}={value}"));
+            let fields = view
+                .fields
+                .iter()
+                .map(|(name, value)| format!(" {name}={value}"));
             clean(&format!("{}{}", view.kind, fields.collect::<String>()))
         }
     };
@@ -71,7 +74,10 @@ fn line(view: &EventView, paint: Paint) -> String {
     };
     let time = paint.tone(Tone::Dim, &view.at.to_string());
     // One event, one line, whatever a reason holds.
-    format!("{time}  {}", paint.tone(tone, &sentence.replace('\n', "; ")))
+    format!(
+        "{time}  {}",
+        paint.tone(tone, &sentence.replace('\n', "; "))
+    )
 }
 
 #[cfg(test)]
@@ -82,7 +88,9 @@ mod tests {
     #[test]
     fn an_event_is_a_line() {
         let at = Timestamp::from_millis(1_774_112_645_120);
-        let event = Event::ConfigRefused { reason: "one\n\u{1b}[31mtwo".to_owned() };
+        let event = Event::ConfigRefused {
+            reason: "one\n\u{1b}[31mtwo".to_owned(),
+        };
         assert_eq!(
             line(&EventView::new(1, at, &event), Paint(false)),
             "2026-03-21T17:04:05.120Z  the config has a fault, nothing changed: one; two"
@@ -93,6 +101,9 @@ mod tests {
     fn an_event_of_a_newer_master_shows_its_fields() {
         let json = r#"{"seq":1,"at":"2026-03-21T17:04:05.120Z","kind":"lost","by":3,"s":"a"}"#;
         let view: EventView = serde_json::from_str(json).expect("an event");
-        assert_eq!(line(&view, Paint(false)), "2026-03-21T17:04:05.120Z  lost by=3 s=\"a\"");
+        assert_eq!(
+            line(&view, Paint(false)),
+            "2026-03-21T17:04:05.120Z  lost by=3 s=\"a\""
+        );
     }
 }

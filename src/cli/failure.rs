@@ -33,7 +33,12 @@ impl Failure {
             Exit::Incomplete => "incomplete",
             Exit::Interrupted => "interrupted",
         };
-        Self { exit, message: Some(message.to_string()), hint: None, kind }
+        Self {
+            exit,
+            message: Some(message.to_string()),
+            hint: None,
+            kind,
+        }
     }
 
     pub(super) fn usage(message: impl fmt::Display) -> Self {
@@ -81,7 +86,12 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             // `handover events --follow | head`: the reader has enough.
-            return Self { exit: Exit::Done, message: None, hint: None, kind: "" };
+            return Self {
+                exit: Exit::Done,
+                message: None,
+                hint: None,
+                kind: "",
+            };
         }
         Self::new(Exit::Failed, format_args!("cannot write: {error}"))
     }

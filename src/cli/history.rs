@@ -40,8 +40,17 @@ impl History {
 }
 
 fn table(history: &HistoryView, name: impl Fn(u32) -> Option<String>) -> Table {
-    let heading =
-        ["ID", "KIND", "GENERATION", "LABEL", "RESULT", "BEGAN", "TOOK", "ASKED BY", "REASON"];
+    let heading = [
+        "ID",
+        "KIND",
+        "GENERATION",
+        "LABEL",
+        "RESULT",
+        "BEGAN",
+        "TOOK",
+        "ASKED BY",
+        "REASON",
+    ];
     let mut table = Table::new(heading);
     for operation in &history.operations {
         table.row(row(operation, &name));
@@ -60,7 +69,9 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
     };
     let generation = match (operation.from, operation.to) {
         (Some(from), Some(to)) if from != to => format!("{from} to {to}"),
-        (from, to) => to.or(from).map_or_else(String::new, |number| number.to_string()),
+        (from, to) => to
+            .or(from)
+            .map_or_else(String::new, |number| number.to_string()),
     };
     let mut began = operation.started_at.to_string();
     // Seconds are enough here: 2026-03-21 17:04:05Z.
@@ -81,7 +92,10 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
 }
 
 fn user_name(uid: u32) -> Option<String> {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+    User::from_uid(Uid::from_raw(uid))
+        .ok()
+        .flatten()
+        .map(|user| user.name)
 }
 
 #[cfg(test)]
@@ -109,7 +123,9 @@ mod tests {
             reason: Some("exit code 3".to_owned()),
             ..operation("up_8", OperationKind::Upgrade, 1000)
         };
-        let history = HistoryView { operations: vec![running, failed] };
+        let history = HistoryView {
+            operations: vec![running, failed],
+        };
         let name = |uid| (uid == 0).then(|| "root".to_owned());
         assert_eq!(
             table(&history, name).lines(Paint(false)).join("\n"),

@@ -31,7 +31,12 @@ impl Interrupt {
     pub(super) async fn wait(&self) {
         loop {
             let mut record = [0; RECORD];
-            match self.0.readable().await.and_then(|()| self.0.try_read(&mut record)) {
+            match self
+                .0
+                .readable()
+                .await
+                .and_then(|()| self.0.try_read(&mut record))
+            {
                 Ok(_) => return,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // Nothing comes any more: only the other ends of waiting are left.

@@ -62,7 +62,11 @@ impl Logs {
         query.extend(self.worker.as_ref().map(|id| format!("worker={id}")));
         query.extend(after.map(|seq| format!("after={seq}")));
         // What is new is not cut.
-        query.extend(self.lines.filter(|_| after.is_none()).map(|n| format!("lines={n}")));
+        query.extend(
+            self.lines
+                .filter(|_| after.is_none())
+                .map(|n| format!("lines={n}")),
+        );
         match query.as_slice() {
             [] => "/v1/logs".to_owned(),
             _ => format!("/v1/logs?{}", query.join("&")),
@@ -72,9 +76,17 @@ impl Logs {
     fn show(&self, terminal: &mut Terminal, logs: &LogsView) -> Result<(), Failure> {
         if logs.dropped > 0 {
             let plural = if logs.dropped == 1 { " is" } else { "s are" };
-            terminal.tell(&format!("{} older line{plural} no longer kept", logs.dropped))?;
+            terminal.tell(&format!(
+                "{} older line{plural} no longer kept",
+                logs.dropped
+            ))?;
         }
-        let widest = logs.lines.iter().map(|line| width(&line.worker)).max().unwrap_or(0);
+        let widest = logs
+            .lines
+            .iter()
+            .map(|line| width(&line.worker))
+            .max()
+            .unwrap_or(0);
         let paint = terminal.out_paint();
         for log in &logs.lines {
             if self.target.json {
@@ -91,8 +103,14 @@ impl Logs {
 /// Who, and what.
 fn line(log: &LogLine, widest: usize, paint: Paint) -> String {
     let worker = format!("{:widest$}", clean(&log.worker));
-    let tone = if log.stream == Stream::Stderr { Tone::Warn } else { Tone::Dim };
-    format!("{}  {}", paint.tone(tone, &worker), clean(&log.text)).trim_end().to_owned()
+    let tone = if log.stream == Stream::Stderr {
+        Tone::Warn
+    } else {
+        Tone::Dim
+    };
+    format!("{}  {}", paint.tone(tone, &worker), clean(&log.text))
+        .trim_end()
+        .to_owned()
 }
 
 fn worker(text: &str) -> Result<String, String> {
@@ -135,7 +153,11 @@ mod tests {
     #[test]
     fn the_query_says_what_is_wanted() {
         assert_eq!(Logs::default().path(None), "/v1/logs");
-        let some = Logs { generation: Some(8), lines: Some(20), ..Logs::default() };
+        let some = Logs {
+            generation: Some(8),
+            lines: Some(20),
+            ..Logs::default()
+        };
         assert_eq!(some.path(None), "/v1/logs?generation=8&lines=20");
         assert_eq!(some.path(Some(7)), "/v1/logs?generation=8&after=7");
     }

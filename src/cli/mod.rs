@@ -70,9 +70,15 @@ fn main_with(
         other => other,
     };
     let json = verb.json();
-    let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let done = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(verb.carry_out(&mut terminal)),
-        Err(error) => Err(Failure::new(Exit::Failed, format_args!("no event loop: {error}"))),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            format_args!("no event loop: {error}"),
+        )),
     };
     let exit = match done.and_then(|exit| terminal.flush().map(|()| exit).map_err(Failure::from)) {
         Ok(exit) => exit,

@@ -40,7 +40,13 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn new(verb: &'static str, body: Value, waiting: Waiting) -> Self {
-        Self { verb, body, waiting, drained: false, systemd: false }
+        Self {
+            verb,
+            body,
+            waiting,
+            drained: false,
+            systemd: false,
+        }
     }
 }
 
@@ -118,7 +124,10 @@ impl Wait<'_> {
                 return Ok(reply);
             }
             if self.order.verb == "stop" && is_gone(&self.master.client).await {
-                return Ok(Reply { status: 200, body: self.stopped().into() });
+                return Ok(Reply {
+                    status: 200,
+                    body: self.stopped().into(),
+                });
             }
             if self.order.systemd {
                 let message = self.went_away();
@@ -131,7 +140,11 @@ impl Wait<'_> {
 
     /// Waits over one connection, showing what happens.
     async fn until_answered(&mut self) -> Result<Ended, Failure> {
-        let wait = if self.order.drained { "drained" } else { "true" };
+        let wait = if self.order.drained {
+            "drained"
+        } else {
+            "true"
+        };
         let path = format!("/v1/operations/{}?wait={wait}", self.operation.id);
         let client = self.master.client.clone();
         let mut answer = std::pin::pin!(client.get_raw(&path, None));
@@ -191,7 +204,8 @@ impl Wait<'_> {
         let message = self.went_away();
         if !self.looked_again {
             self.looked_again = true;
-            self.terminal.tell(&format!("{message}; looking for the next one"))?;
+            self.terminal
+                .tell(&format!("{message}; looking for the next one"))?;
         }
         self.events = None;
         let until = self.deadline.unwrap_or_else(|| Instant::now() + AGAIN);
@@ -212,12 +226,14 @@ impl Wait<'_> {
     fn tell(self, reply: &Reply) -> Result<Exit, Failure> {
         let operation: OperationView = reply.parse()?;
         if self.target.json {
-            self.terminal.say(String::from_utf8_lossy(&reply.body).trim_end())?;
+            self.terminal
+                .say(String::from_utf8_lossy(&reply.body).trim_end())?;
         }
         let exit = outcome::exit(&operation);
         let name = &self.master.name;
         for warning in &operation.warnings {
-            self.terminal.tell(&format!("{name}: {}", super::text::clean(warning)))?;
+            self.terminal
+                .tell(&format!("{name}: {}", super::text::clean(warning)))?;
         }
         if exit == Exit::Done {
             if !self.target.json {
@@ -225,14 +241,18 @@ impl Wait<'_> {
             }
         } else {
             let paint = self.terminal.err_paint();
-            self.terminal.tell(&outcome::failure(name, &operation, paint))?;
+            self.terminal
+                .tell(&outcome::failure(name, &operation, paint))?;
         }
         Ok(exit)
     }
 
     fn went_away(&self) -> String {
         let OperationView { kind, id, .. } = &self.operation;
-        format!("{}: the master went away during {kind} {id}", self.master.name)
+        format!(
+            "{}: the master went away during {kind} {id}",
+            self.master.name
+        )
     }
 
     fn stopped(&self) -> Vec<u8> {

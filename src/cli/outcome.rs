@@ -26,7 +26,9 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
             None => format!("{name}: aborted"),
         },
         OperationKind::Scale => {
-            let workers = operation.workers.map(|n| format!(" has {} now", Count(n, "worker")));
+            let workers = operation
+                .workers
+                .map(|n| format!(" has {} now", Count(n, "worker")));
             format!("{name}: {generation}{}", workers.unwrap_or_default())
         }
         _ if operation.unchanged => {
@@ -34,7 +36,11 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
         }
         _ => {
             let how = how(operation);
-            let how = if how.is_empty() { how } else { format!(" ({how})") };
+            let how = if how.is_empty() {
+                how
+            } else {
+                format!(" ({how})")
+            };
             format!("{name}: {generation} is active{how}{}", old(operation))
         }
     }
@@ -46,8 +52,13 @@ fn how(operation: &OperationView) -> String {
         Some(evidence) => format!("ready in {} by {}", Span(ms), clean(evidence)),
         None => format!("ready in {}", Span(ms)),
     });
-    let workers = operation.workers.map(|count| Count(count, "worker").to_string());
-    let baked = operation.bake_ms.filter(|ms| *ms > 0).map(|ms| format!("baked {}", Span(ms)));
+    let workers = operation
+        .workers
+        .map(|count| Count(count, "worker").to_string());
+    let baked = operation
+        .bake_ms
+        .filter(|ms| *ms > 0)
+        .map(|ms| format!("baked {}", Span(ms)));
     let all: Vec<String> = [workers, ready, baked].into_iter().flatten().collect();
     all.join(", ")
 }
@@ -132,7 +143,10 @@ mod tests {
             "web: generation 8 is active (2 workers, ready in 112 ms by epoll_wait on http, baked \
              1 s); generation 7 drains, 20 s at most"
         );
-        let drained = OperationView { drained: true, ..upgraded() };
+        let drained = OperationView {
+            drained: true,
+            ..upgraded()
+        };
         assert!(success("web", &drained).ends_with("; generation 7 is drained"));
         let first = OperationView {
             from: None,
@@ -155,10 +169,22 @@ mod tests {
             success("web", &done(OperationKind::Abort)),
             "web: aborted; generation 7 serves as before"
         );
-        let scaled = OperationView { workers: Some(4), ..done(OperationKind::Scale) };
-        assert_eq!(success("web", &scaled), "web: generation 7 has 4 workers now");
-        let same = OperationView { unchanged: true, ..done(OperationKind::Reload) };
-        assert_eq!(success("web", &same), "web: nothing changed; generation 7 serves on");
+        let scaled = OperationView {
+            workers: Some(4),
+            ..done(OperationKind::Scale)
+        };
+        assert_eq!(
+            success("web", &scaled),
+            "web: generation 7 has 4 workers now"
+        );
+        let same = OperationView {
+            unchanged: true,
+            ..done(OperationKind::Reload)
+        };
+        assert_eq!(
+            success("web", &same),
+            "web: nothing changed; generation 7 serves on"
+        );
     }
 
     #[test]
@@ -179,8 +205,14 @@ mod tests {
                 "    line 6",
             ]
         );
-        assert_eq!(lines[21..], ["    line 25", "generation 7 serves as before"]);
-        let silent = OperationView { log_tail: vec![], ..failed };
+        assert_eq!(
+            lines[21..],
+            ["    line 25", "generation 7 serves as before"]
+        );
+        let silent = OperationView {
+            log_tail: vec![],
+            ..failed
+        };
         assert!(failure("web", &silent, Paint(false)).contains("\nworker 8.0 printed nothing\n"));
     }
 
@@ -192,8 +224,16 @@ mod tests {
                 1,
                 "upgrade up_8 was aborted\ngeneration 7 serves as before",
             ),
-            (OperationResult::Refused, 1, "upgrade refused\ngeneration 7 serves as before"),
-            (OperationResult::Superseded, 3, "upgrade up_8 was superseded"),
+            (
+                OperationResult::Refused,
+                1,
+                "upgrade refused\ngeneration 7 serves as before",
+            ),
+            (
+                OperationResult::Superseded,
+                3,
+                "upgrade up_8 was superseded",
+            ),
             (
                 OperationResult::Incomplete,
                 6,
@@ -207,7 +247,10 @@ mod tests {
         ] {
             let ended = operation(OperationKind::Upgrade, result);
             assert_eq!(exit(&ended) as u8, code);
-            assert_eq!(failure("web", &ended, Paint(false)), format!("web: {words}"));
+            assert_eq!(
+                failure("web", &ended, Paint(false)),
+                format!("web: {words}")
+            );
         }
         assert_eq!(exit(&upgraded()), Exit::Done);
     }

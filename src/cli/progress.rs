@@ -61,10 +61,16 @@ impl Progress {
                 Severity::Error => Tone::Bad,
             };
             let sentence = clean(&event.to_string());
-            let line = terminal.err_paint().tone(tone, &format!("{}: {sentence}", self.name));
+            let line = terminal
+                .err_paint()
+                .tone(tone, &format!("{}: {sentence}", self.name));
             terminal.tell(&line)?;
         }
-        if self.live { self.draw(terminal) } else { Ok(()) }
+        if self.live {
+            self.draw(terminal)
+        } else {
+            Ok(())
+        }
     }
 
     /// Draws the live line.
@@ -99,7 +105,11 @@ impl Progress {
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::GenerationStarted { generation, workers, .. } => {
+            Event::GenerationStarted {
+                generation,
+                workers,
+                ..
+            } => {
                 self.generation = Some(*generation);
                 (self.workers, self.ready) = (*workers, 0);
                 self.phase = self.count();
@@ -108,13 +118,18 @@ impl Progress {
                 self.ready = (self.ready + 1).min(self.workers);
                 self.phase = self.count();
             }
-            Event::WorkerExited { generation, expected: false, .. }
-                if Some(*generation) == self.generation =>
-            {
+            Event::WorkerExited {
+                generation,
+                expected: false,
+                ..
+            } if Some(*generation) == self.generation => {
                 self.ready = self.ready.saturating_sub(1);
                 self.phase = self.count();
             }
-            Event::BakeStarted { generation, bake_ms } => {
+            Event::BakeStarted {
+                generation,
+                bake_ms,
+            } => {
                 self.generation = Some(*generation);
                 self.phase = format!("is ready and bakes for {}", Span(*bake_ms));
             }
@@ -122,7 +137,11 @@ impl Progress {
                 self.generation = Some(*generation);
                 self.phase = "is active".to_owned();
             }
-            Event::GenerationDraining { generation, drain_timeout_ms, .. } => {
+            Event::GenerationDraining {
+                generation,
+                drain_timeout_ms,
+                ..
+            } => {
                 self.generation = Some(*generation);
                 self.phase = format!("drains, {} at most", Span(*drain_timeout_ms));
             }
@@ -137,7 +156,11 @@ impl Progress {
     }
 
     fn count(&self) -> String {
-        format!("starts, {} of {} ready", self.ready, Count(self.workers, "worker"))
+        format!(
+            "starts, {} of {} ready",
+            self.ready,
+            Count(self.workers, "worker")
+        )
     }
 
     fn is_a_step(&self, event: &Event) -> bool {
@@ -179,8 +202,17 @@ mod tests {
             ready_by: "READY=1".to_owned(),
         };
         vec![
-            Event::GenerationStarted { generation: 8, label: None, workers: 2, operation: None },
-            Event::WorkerLaunched { worker: "8.0".to_owned(), generation: 8, pid: 1 },
+            Event::GenerationStarted {
+                generation: 8,
+                label: None,
+                workers: 2,
+                operation: None,
+            },
+            Event::WorkerLaunched {
+                worker: "8.0".to_owned(),
+                generation: 8,
+                pid: 1,
+            },
             ready("8.0", 80),
             Event::WorkerElsewhere {
                 worker: "8.1".to_owned(),
@@ -188,8 +220,14 @@ mod tests {
                 reason: "it listens on :3000".to_owned(),
             },
             ready("8.1", 112),
-            Event::BakeStarted { generation: 8, bake_ms: 1000 },
-            Event::GenerationActive { generation: 8, previous: Some(7) },
+            Event::BakeStarted {
+                generation: 8,
+                bake_ms: 1000,
+            },
+            Event::GenerationActive {
+                generation: 8,
+                previous: Some(7),
+            },
         ]
     }
 
@@ -219,8 +257,14 @@ mod tests {
     #[test]
     fn on_a_terminal_one_line_changes_and_is_taken_away() {
         let text = shown(&mut Progress::new("web", true));
-        assert!(text.contains("\rweb: generation 8 starts, 1 of 2 workers ready  0."), "{text:?}");
-        assert!(text.contains("\r\u{1b}[Kweb: worker 8.1: it listens on :3000\n"), "{text:?}");
+        assert!(
+            text.contains("\rweb: generation 8 starts, 1 of 2 workers ready  0."),
+            "{text:?}"
+        );
+        assert!(
+            text.contains("\r\u{1b}[Kweb: worker 8.1: it listens on :3000\n"),
+            "{text:?}"
+        );
         assert!(text.ends_with("\r\u{1b}[K"), "{text:?}");
         assert_eq!(text.matches('\n').count(), 1, "only the warning stays");
     }

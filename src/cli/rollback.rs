@@ -28,6 +28,12 @@ impl Rollback {
     pub(super) async fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
         let master = self.target.find("rollback", Some("--to")).await?;
         let body = json!({"to": self.to, "anyway": self.anyway});
-        perform(terminal, &self.target, master, Order::new("rollback", body, self.waiting)).await
+        perform(
+            terminal,
+            &self.target,
+            master,
+            Order::new("rollback", body, self.waiting),
+        )
+        .await
     }
 }

@@ -95,7 +95,15 @@ impl Run {
         add("log.format", "--log-format", text(self.log_format));
         add("log.level", "--log-level", text(self.log_level));
         add("app.command", "-- COMMAND", list(self.command));
-        let sources = Sources { file: self.config, env: std::env::vars_os().collect(), flags };
-        RunArgs { sources, runtime_dir: self.runtime_dir, state_dir: self.state_dir }
+        let sources = Sources {
+            file: self.config,
+            env: std::env::vars_os().collect(),
+            flags,
+        };
+        RunArgs {
+            sources,
+            runtime_dir: self.runtime_dir,
+            state_dir: self.state_dir,
+        }
     }
 }

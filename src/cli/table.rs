@@ -15,7 +15,10 @@ impl Cell {
     /// `text`, cleaned, as a cell is one line.
     pub(super) fn new(text: impl ToString) -> Self {
         let text = clean(&text.to_string()).replace(['\n', '\t'], " ");
-        Self { text, ..Self::default() }
+        Self {
+            text,
+            ..Self::default()
+        }
     }
 
     /// What may be missing.
@@ -44,7 +47,10 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(heading: impl Into<Vec<&'static str>>) -> Self {
-        Self { heading: heading.into(), rows: Vec::new() }
+        Self {
+            heading: heading.into(),
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
@@ -108,7 +114,12 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(["NAME", "EMPTY", "N", "LAST"]);
-        table.row(vec![Cell::new("a"), Cell::default(), Cell::new(7).right(), Cell::new("x")]);
+        table.row(vec![
+            Cell::new("a"),
+            Cell::default(),
+            Cell::new(7).right(),
+            Cell::new("x"),
+        ]);
         table.row(vec![
             Cell::new("longest"),
             Cell::default(),
@@ -123,7 +134,11 @@ mod tests {
     fn colour_does_not_count_as_width() {
         let mut table = Table::new(["A", "B"]);
         table.row(vec![Cell::new("xy").tone(Tone::Good), Cell::new("z")]);
-        let plain: Vec<String> = table.lines(Paint(true)).iter().map(|line| clean(line)).collect();
+        let plain: Vec<String> = table
+            .lines(Paint(true))
+            .iter()
+            .map(|line| clean(line))
+            .collect();
         assert_eq!(plain, table.lines(Paint(false)));
     }
 

@@ -26,7 +26,9 @@ impl Target {
     /// Finds it. `verb` and `number` are for the messages: the verb as it was
     /// typed, and the flag that takes a generation's number, if it has one.
     pub(super) async fn find(&self, verb: &str, number: Option<&str>) -> Result<Master, Failure> {
-        self.seek().await.map_err(|refusal| self.explain(refusal, verb, number))
+        self.seek()
+            .await
+            .map_err(|refusal| self.explain(refusal, verb, number))
     }
 
     /// [`Target::find`], without words for when there is none.
@@ -37,7 +39,12 @@ impl Target {
     fn explain(&self, refusal: NotFound, verb: &str, number: Option<&str>) -> Failure {
         match refusal {
             NotFound::Several(masters) => several(&masters, verb),
-            NotFound::Nothing { name, looked, others, denied } => {
+            NotFound::Nothing {
+                name,
+                looked,
+                others,
+                denied,
+            } => {
                 let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
                 let called = name.as_ref().map(|name| format!(" called {name}"));
                 let message = format!(
@@ -70,14 +77,27 @@ fn instead(
     if digits(name)
         && let Some(flag) = number
     {
-        return Some(format!("for generation {name}: handover {verb} {first} {flag} {name}"));
+        return Some(format!(
+            "for generation {name}: handover {verb} {first} {flag} {name}"
+        ));
     }
-    if verb == "logs" && name.split_once('.').is_some_and(|(a, b)| digits(a) && digits(b)) {
-        return Some(format!("for worker {name}: handover logs {first} --worker {name}"));
+    if verb == "logs"
+        && name
+            .split_once('.')
+            .is_some_and(|(a, b)| digits(a) && digits(b))
+    {
+        return Some(format!(
+            "for worker {name}: handover logs {first} --worker {name}"
+        ));
     }
     let nearest = others
         .iter()
-        .map(|master| (strsim::damerau_levenshtein(name, &master.name), &master.name))
+        .map(|master| {
+            (
+                strsim::damerau_levenshtein(name, &master.name),
+                &master.name,
+            )
+        })
         .min();
     match nearest {
         Some((distance, nearest)) if distance <= 2 => {
@@ -93,7 +113,9 @@ fn instead(
 fn several(masters: &[Master], verb: &str) -> Failure {
     let mut hint = String::from("say which:");
     let same = masters.iter().any(|one| {
-        masters.iter().any(|other| one.name == other.name && one.directory != other.directory)
+        masters
+            .iter()
+            .any(|other| one.name == other.name && one.directory != other.directory)
     });
     for master in masters {
         let name = clean(&master.name);
@@ -129,10 +151,21 @@ mod tests {
 
     fn nothing(name: Option<&str>, others: Vec<Master>) -> NotFound {
         let looked = vec![
-            Looked { path: "/run/handover/*".into(), reason: None },
-            Looked { path: "/tmp/handover-0/web".into(), reason: Some("dead".to_owned()) },
+            Looked {
+                path: "/run/handover/*".into(),
+                reason: None,
+            },
+            Looked {
+                path: "/tmp/handover-0/web".into(),
+                reason: Some("dead".to_owned()),
+            },
         ];
-        NotFound::Nothing { name: name.map(str::to_owned), looked, others, denied: false }
+        NotFound::Nothing {
+            name: name.map(str::to_owned),
+            looked,
+            others,
+            denied: false,
+        }
     }
 
     #[test]
@@ -148,8 +181,12 @@ mod tests {
 
     #[test]
     fn where_another_user_s_may_run_it_says_whom_to_ask_as() {
-        let refusal =
-            NotFound::Nothing { name: None, looked: vec![], others: vec![], denied: true };
+        let refusal = NotFound::Nothing {
+            name: None,
+            looked: vec![],
+            others: vec![],
+            denied: true,
+        };
         let (exit, text) = told(refusal, "status", None);
         assert_eq!(exit, Exit::NoMaster);
         let hint = " hint: ask as root, or as the user that the service runs as\n";
@@ -158,24 +195,50 @@ mod tests {
 
     #[test]
     fn a_number_or_a_wrong_name_is_told_what_was_meant() {
-        let web = || vec![master("web", "/run/handover/web"), master("api", "/run/handover/api")];
+        let web = || {
+            vec![
+                master("web", "/run/handover/web"),
+                master("api", "/run/handover/api"),
+            ]
+        };
         for (name, verb, number, hint) in [
-            ("7", "rollback", Some("--to"), "for generation 7: handover rollback web --to 7"),
-            ("8.0", "logs", Some("--generation"), "for worker 8.0: handover logs web --worker 8.0"),
-            ("wbe", "status", None, "did you mean web? handover status web"),
+            (
+                "7",
+                "rollback",
+                Some("--to"),
+                "for generation 7: handover rollback web --to 7",
+            ),
+            (
+                "8.0",
+                "logs",
+                Some("--generation"),
+                "for worker 8.0: handover logs web --worker 8.0",
+            ),
+            (
+                "wbe",
+                "status",
+                None,
+                "did you mean web? handover status web",
+            ),
             ("shop", "status", None, "there is web, api"),
             ("7", "status", None, "there is web, api"),
         ] {
             let (exit, text) = told(nothing(Some(name), web()), verb, number);
             assert_eq!(exit, Exit::NoMaster);
-            assert!(text.starts_with(&format!("error: no handover called {name} is")), "{text}");
+            assert!(
+                text.starts_with(&format!("error: no handover called {name} is")),
+                "{text}"
+            );
             assert!(text.ends_with(&format!(" hint: {hint}\n")), "{text}");
         }
     }
 
     #[test]
     fn where_several_run_it_lists_the_commands() {
-        let masters = vec![master("api", "/run/handover/api"), master("web", "/run/handover/web")];
+        let masters = vec![
+            master("api", "/run/handover/api"),
+            master("web", "/run/handover/web"),
+        ];
         let (exit, text) = told(NotFound::Several(masters), "status", None);
         assert_eq!(exit, Exit::Usage);
         assert_eq!(
@@ -183,8 +246,14 @@ mod tests {
             "error: 2 masters run here\n hint: say which:\n  handover status api\n  handover \
              status web\n"
         );
-        let same = vec![master("web", "/run/handover/web"), master("web", "/tmp/handover-0/web")];
+        let same = vec![
+            master("web", "/run/handover/web"),
+            master("web", "/tmp/handover-0/web"),
+        ];
         let (_, text) = told(NotFound::Several(same), "stop", None);
-        assert!(text.contains("handover stop web --runtime-dir /tmp/handover-0/web\n"), "{text}");
+        assert!(
+            text.contains("handover stop web --runtime-dir /tmp/handover-0/web\n"),
+            "{text}"
+        );
     }
 }

@@ -57,7 +57,11 @@ impl Pretender {
         let known = Arc::clone(&progress);
         let master = tokio::spawn(async move {
             while let Some((call, sender)) = asked.recv().await {
-                let operation = known.lock().expect("whole").as_ref().map(watch::Sender::subscribe);
+                let operation = known
+                    .lock()
+                    .expect("whole")
+                    .as_ref()
+                    .map(watch::Sender::subscribe);
                 let reply = match (&call, operation) {
                     (Call::Start { .. } | Call::Operation(_), Some(operation)) => {
                         Answer::Operation(operation)
@@ -71,7 +75,14 @@ impl Pretender {
                 let _ = (order.send(call), sender.send(reply));
             }
         });
-        Self { directory, events, progress, orders, server, master }
+        Self {
+            directory,
+            events,
+            progress,
+            orders,
+            server,
+            master,
+        }
     }
 
     /// Changes the operation.
@@ -117,20 +128,30 @@ struct Done {
 async fn handover(words: &str, place: &Path) -> Done {
     let (mut terminal, out, err) = files();
     let exit = carry_out(words, place, &mut terminal).await;
-    Done { code: exit as u8, out: out.text(), err: err.text() }
+    Done {
+        code: exit as u8,
+        out: out.text(),
+        err: err.text(),
+    }
 }
 
 async fn carry_out(words: &str, place: &Path, terminal: &mut Terminal) -> Exit {
     let mut words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
     words.insert(0, "handover".into());
     // Before `--`, after which it would be the command's.
-    let at = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let at = words
+        .iter()
+        .position(|word| word == "--")
+        .unwrap_or(words.len());
     words.splice(at..at, ["--runtime-dir".into(), place.into()]);
     let Parsed::Verb(verb) = parse(words) else {
         panic!("not parsed");
     };
     let json = verb.json();
-    match timeout(BOUND, verb.carry_out(terminal)).await.expect("bounded") {
+    match timeout(BOUND, verb.carry_out(terminal))
+        .await
+        .expect("bounded")
+    {
         Ok(exit) => exit,
         Err(failure) => failure.report(terminal, json),
     }

@@ -124,20 +124,36 @@ mod tests {
 
     #[test]
     fn a_relative_env_file_is_ours() {
-        let upgrade = |file: &str| Upgrade { env_file: Some(file.into()), ..Upgrade::default() };
-        let path = |file: &str| upgrade(file).request(Some(Path::new("/srv"))).map(|r| r.env_file);
+        let upgrade = |file: &str| Upgrade {
+            env_file: Some(file.into()),
+            ..Upgrade::default()
+        };
+        let path = |file: &str| {
+            upgrade(file)
+                .request(Some(Path::new("/srv")))
+                .map(|r| r.env_file)
+        };
         assert_eq!(path("env").expect("fine"), Some(PathBuf::from("/srv/env")));
-        assert_eq!(path("/etc/env").expect("fine"), Some(PathBuf::from("/etc/env")));
+        assert_eq!(
+            path("/etc/env").expect("fine"),
+            Some(PathBuf::from("/etc/env"))
+        );
         assert!(upgrade("env").request(None).is_err());
         assert!(upgrade("/etc/env").request(None).is_ok());
     }
 
     #[test]
     fn what_is_later_is_said() {
-        let canary = Upgrade { canary: Some("2".to_owned()), ..Upgrade::default() };
+        let canary = Upgrade {
+            canary: Some("2".to_owned()),
+            ..Upgrade::default()
+        };
         let failure = canary.refuse_what_is_later().expect_err("later");
         assert_eq!(failure.exit(), Exit::Usage);
-        let from_config = Upgrade { from_config: true, ..Upgrade::default() };
+        let from_config = Upgrade {
+            from_config: true,
+            ..Upgrade::default()
+        };
         assert!(from_config.refuse_what_is_later().is_err());
         assert!(Upgrade::default().refuse_what_is_later().is_ok());
     }

@@ -70,9 +70,19 @@ impl EventLog {
     /// of the master before this one can go on where it was.
     #[must_use]
     pub fn continuing_after(last: u64) -> Self {
-        let ring = Ring { last, events: VecDeque::new(), bytes: 0 };
-        let (head, _) = watch::channel(Head { last, closed: false });
-        Self(Arc::new(Shared { ring: Mutex::new(ring), head }))
+        let ring = Ring {
+            last,
+            events: VecDeque::new(),
+            bytes: 0,
+        };
+        let (head, _) = watch::channel(Head {
+            last,
+            closed: false,
+        });
+        Self(Arc::new(Shared {
+            ring: Mutex::new(ring),
+            head,
+        }))
     }
 
     /// Records that `event` happened now, and wakes who follows. Returns it as
@@ -105,7 +115,11 @@ impl EventLog {
     /// Follows the log from the event after number `since`.
     #[must_use]
     pub fn subscribe(&self, since: u64) -> Subscription {
-        Subscription { log: self.clone(), head: self.0.head.subscribe(), cursor: since }
+        Subscription {
+            log: self.clone(),
+            head: self.0.head.subscribe(),
+            cursor: since,
+        }
     }
 
     /// Ends the log: followers get what is left, then their end; the server
@@ -131,7 +145,11 @@ impl Stored {
     fn new(view: &EventView) -> Self {
         // Strings, numbers and lists of them always have a JSON form.
         let json = serde_json::to_vec(view).unwrap_or_default();
-        Self { seq: view.seq, kind: view.kind.clone(), json: json.into() }
+        Self {
+            seq: view.seq,
+            kind: view.kind.clone(),
+            json: json.into(),
+        }
     }
 }
 
@@ -198,7 +216,11 @@ impl Subscription {
             let ring = self.log.ring();
             // A number from the future was given by another master: this
             // one's events are all new to the follower.
-            let since = if self.cursor > ring.last { 0 } else { self.cursor };
+            let since = if self.cursor > ring.last {
+                0
+            } else {
+                self.cursor
+            };
             (ring.last, ring.after(since, BATCH_MAX))
         };
         if self.cursor > last {

@@ -3,7 +3,9 @@ use tokio::time::{Duration, timeout};
 use super::*;
 
 fn warning(message: &str) -> Event {
-    Event::Warning { message: message.to_owned() }
+    Event::Warning {
+        message: message.to_owned(),
+    }
 }
 
 fn numbers(events: &[Stored]) -> Vec<u64> {
@@ -11,7 +13,9 @@ fn numbers(events: &[Stored]) -> Vec<u64> {
 }
 
 async fn next(subscription: &mut Subscription) -> Option<Batch> {
-    timeout(Duration::from_secs(10), subscription.next()).await.expect("bounded")
+    timeout(Duration::from_secs(10), subscription.next())
+        .await
+        .expect("bounded")
 }
 
 #[test]
@@ -43,7 +47,10 @@ async fn a_follower_gets_what_is_there_and_what_comes() {
     log.push(&warning("a"));
     log.push(&warning("b"));
     let mut follower = log.subscribe(1);
-    assert_eq!(numbers(&next(&mut follower).await.expect("there").events), [2]);
+    assert_eq!(
+        numbers(&next(&mut follower).await.expect("there").events),
+        [2]
+    );
     let waiting = tokio::spawn(async move { next(&mut follower).await.expect("comes").events });
     tokio::task::yield_now().await;
     log.push(&warning("c"));
@@ -61,7 +68,10 @@ async fn a_slow_follower_is_told_what_it_missed() {
     assert_eq!(first.gap, Some((1, 5)));
     assert_eq!((first.events[0].seq, first.events.len()), (6, BATCH_MAX));
     let second = next(&mut follower).await.expect("more");
-    assert_eq!((second.gap, second.events[0].seq), (None, 6 + BATCH_MAX as u64));
+    assert_eq!(
+        (second.gap, second.events[0].seq),
+        (None, 6 + BATCH_MAX as u64)
+    );
 }
 
 #[tokio::test]
@@ -82,6 +92,9 @@ async fn closing_ends_followers_after_the_last_event() {
     assert_eq!(log.push(&warning("last words")).seq, 42);
     log.close();
     log.closed().await;
-    assert_eq!(numbers(&next(&mut follower).await.expect("told").events), [42]);
+    assert_eq!(
+        numbers(&next(&mut follower).await.expect("told").events),
+        [42]
+    );
     assert!(next(&mut follower).await.is_none());
 }

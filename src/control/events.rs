@@ -20,12 +20,23 @@ pub enum Event {
     MasterStarted { pid: i32, version: String },
     /// The master drains and ends, within `drain_timeout_ms`; `by` is null
     /// when it decided so itself.
-    MasterStopping { by: Option<Caller>, drain_timeout_ms: u64 },
+    MasterStopping {
+        by: Option<Caller>,
+        drain_timeout_ms: u64,
+    },
 
     /// An operation waits for the one that runs.
-    OperationQueued { operation: String, operation_kind: OperationKind, by: Caller },
+    OperationQueued {
+        operation: String,
+        operation_kind: OperationKind,
+        by: Caller,
+    },
     /// An operation began.
-    OperationStarted { operation: String, operation_kind: OperationKind, by: Caller },
+    OperationStarted {
+        operation: String,
+        operation_kind: OperationKind,
+        by: Caller,
+    },
     /// An operation has its result; `reason` when it is not `done`. The last
     /// event of every operation.
     OperationEnded {
@@ -48,13 +59,24 @@ pub enum Event {
     /// All its workers are ready; it is watched for `bake_ms` beside the old one.
     BakeStarted { generation: u32, bake_ms: u64 },
     /// It serves; `previous` drains next.
-    GenerationActive { generation: u32, previous: Option<u32> },
+    GenerationActive {
+        generation: u32,
+        previous: Option<u32>,
+    },
     /// Its workers were told to finish; it is ended after `drain_timeout_ms`.
-    GenerationDraining { generation: u32, workers: u32, drain_timeout_ms: u64 },
+    GenerationDraining {
+        generation: u32,
+        workers: u32,
+        drain_timeout_ms: u64,
+    },
     /// No process of it runs any more.
     GenerationEnded { generation: u32 },
     /// It never became active; `worker` is the one that failed.
-    GenerationFailed { generation: u32, worker: Option<String>, reason: String },
+    GenerationFailed {
+        generation: u32,
+        worker: Option<String>,
+        reason: String,
+    },
     /// An upgrade (or rollback, or reload) failed and is undone; `serving` is
     /// the generation that serves as before.
     UpgradeFailed {
@@ -65,30 +87,83 @@ pub enum Event {
         reason: String,
     },
     /// Generation `from` was ready and is let go; `to` serves as before.
-    Rollback { operation: Option<String>, from: u32, to: u32, reason: String },
+    Rollback {
+        operation: Option<String>,
+        from: u32,
+        to: u32,
+        reason: String,
+    },
 
     /// A process was started in the worker's slot.
-    WorkerLaunched { worker: String, generation: u32, pid: i32 },
+    WorkerLaunched {
+        worker: String,
+        generation: u32,
+        pid: i32,
+    },
     /// It serves, `ready_ms` after its launch, by the evidence `ready_by`.
-    WorkerReady { worker: String, generation: u32, pid: i32, ready_ms: u64, ready_by: String },
+    WorkerReady {
+        worker: String,
+        generation: u32,
+        pid: i32,
+        ready_ms: u64,
+        ready_by: String,
+    },
     /// What it said with `STATUS=`.
-    WorkerStatus { worker: String, generation: u32, status: String },
+    WorkerStatus {
+        worker: String,
+        generation: u32,
+        status: String,
+    },
     /// Its process ended; `exit` says how ("exit code 3", "signal 9 (KILL)"),
     /// `expected` whether it had been told to.
-    WorkerExited { worker: String, generation: u32, pid: i32, exit: String, expected: bool },
+    WorkerExited {
+        worker: String,
+        generation: u32,
+        pid: i32,
+        exit: String,
+        expected: bool,
+    },
     /// It is started again in `delay_ms`, for the `restarts`th time.
-    WorkerRestarting { worker: String, generation: u32, restarts: u32, delay_ms: u64 },
+    WorkerRestarting {
+        worker: String,
+        generation: u32,
+        restarts: u32,
+        delay_ms: u64,
+    },
     /// It finished what it had, `drain_ms` after it was told to.
-    WorkerDrained { worker: String, generation: u32, drain_ms: u64 },
+    WorkerDrained {
+        worker: String,
+        generation: u32,
+        drain_ms: u64,
+    },
     /// It was killed: its deadline passed, or it missed its watchdog.
-    WorkerKilled { worker: String, generation: u32, pid: i32, reason: String },
+    WorkerKilled {
+        worker: String,
+        generation: u32,
+        pid: i32,
+        reason: String,
+    },
     /// It listens somewhere else than on what it was given; `reason` says
     /// where, and what to type.
-    WorkerElsewhere { worker: String, generation: u32, reason: String },
+    WorkerElsewhere {
+        worker: String,
+        generation: u32,
+        reason: String,
+    },
     /// It ends again and again; it is started every `delay_ms` at most.
-    CrashLoop { worker: String, generation: u32, restarts: u32, delay_ms: u64, exit: String },
+    CrashLoop {
+        worker: String,
+        generation: u32,
+        restarts: u32,
+        delay_ms: u64,
+        exit: String,
+    },
     /// Lines that it printed were not kept.
-    OutputDropped { worker: String, generation: u32, lines: u64 },
+    OutputDropped {
+        worker: String,
+        generation: u32,
+        lines: u64,
+    },
 
     /// A worker is started again from files that changed since the upgrade.
     ReleaseChanged { generation: u32, files: Vec<String> },

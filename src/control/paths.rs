@@ -40,7 +40,10 @@ impl Holder {
     pub fn of(directory: &Path) -> Option<Self> {
         let text = fs::read_to_string(directory.join(LOCK)).ok()?;
         let (pid, name) = text.trim_end().split_once(' ')?;
-        Some(Self { pid: pid.parse().ok()?, name: name.to_owned() })
+        Some(Self {
+            pid: pid.parse().ok()?,
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -46,6 +46,7 @@ impl Master {
             directory: directory.clone(),
             launched_at: Instant::now(),
             output: None,
+            notify: None,
             tasks: Vec::new(),
             ready: None,
             status: None,
@@ -118,7 +119,8 @@ impl Master {
             inputs.send(Input::Launched(id, outcome)).await.is_ok()
         });
         let inputs = self.inputs.clone();
-        let notify = made.notify;
+        let notify = Arc::new(made.notify);
+        worker.notify = Some(notify.clone());
         let listen = async move {
             while let Ok(datagram) = notify.recv().await {
                 if inputs.send(Input::Notify(id, datagram)).await.is_err() {

@@ -5,7 +5,7 @@ use super::effects::millis;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
-use crate::fleet::{Failure, GenerationNumber, Note, ReleaseId};
+use crate::fleet::{Failure, GenerationNumber, Note, OperationId, ReleaseId};
 
 impl Master {
     pub(super) fn note(&mut self, note: Note) {
@@ -21,8 +21,7 @@ impl Master {
                 });
             }
             Note::Active(number) => self.generation_active(number),
-            Note::Draining(generation, deadline) => {
-                let left = deadline.saturating_sub(self.now());
+            Note::Draining(generation, left) => {
                 let workers = self
                     .fleet
                     .generation(generation)
@@ -74,6 +73,8 @@ impl Master {
                 let why = self.cause_in_words(Some(id), cause);
                 self.warn(format!("worker {id} {why}"));
             }
+            Note::Joined(operation, number) => self.operation_joined(operation, number),
+            Note::Queued(operation) => self.operation_queued(operation),
             Note::Retry(left) => {
                 self.warn(format!(
                     "the failed generation is tried again, {left} more after this"
@@ -123,6 +124,32 @@ impl Master {
             workers,
             operation,
         });
+    }
+
+    fn operation_joined(&mut self, operation: OperationId, number: GenerationNumber) {
+        let from = self.fleet.active().map(|active| active.number);
+        self.operations.update(operation, |view| {
+            view.state = OperationState::Running;
+            view.from = from;
+            view.to = Some(number);
+        });
+        if let Some(view) = self.operations.view(operation) {
+            self.tell(&Event::OperationStarted {
+                operation: view.id,
+                operation_kind: view.kind,
+                by: view.by,
+            });
+        }
+    }
+
+    fn operation_queued(&mut self, operation: OperationId) {
+        if let Some(view) = self.operations.view(operation) {
+            self.tell(&Event::OperationQueued {
+                operation: view.id,
+                operation_kind: view.kind,
+                by: view.by,
+            });
+        }
     }
 
     fn generation_active(&mut self, number: GenerationNumber) {

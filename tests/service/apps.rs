@@ -23,7 +23,9 @@ fn node_serves_the_inherited_socket() {
 
 #[test]
 fn gunicorn_serves_the_inherited_socket() {
-    let Some(gunicorn) = debian("gunicorn") else { return };
+    let Some(gunicorn) = debian("gunicorn") else {
+        return;
+    };
     let start = Start::bare(&[]);
     let app = "import os\n\
                def app(environ, start):\n\

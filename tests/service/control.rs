@@ -33,14 +33,19 @@ fn status_says_what_runs_and_which_evidence_decided() {
     let evidence = worker["ready_by"].as_str().expect("evidence");
     assert!(evidence.contains("accept"), "{evidence}");
     let text = service.handover("status", &[]).stdout;
-    assert!(text.contains("web") && text.contains(&service.address()), "{text}");
+    assert!(
+        text.contains("web") && text.contains(&service.address()),
+        "{text}"
+    );
     service.stop();
 }
 
 #[test]
 fn a_wait_that_is_too_short_is_5_and_the_upgrade_goes_on() {
     let service = Start::serving(&server()).flag("--bake", "2s").start();
-    service.handover("upgrade", &["--timeout", "300ms"]).says(5, &[]);
+    service
+        .handover("upgrade", &["--timeout", "300ms"])
+        .says(5, &[]);
     service.wait_generation(2);
     service.stop();
 }
@@ -53,7 +58,9 @@ fn interrupting_a_waiting_command_does_not_end_the_upgrade() {
         .arg(service.runtime_dir())
         .spawn()
         .expect("handover runs");
-    eventually("it runs", || (service.status()["state"] == "upgrading").then_some(()));
+    eventually("it runs", || {
+        (service.status()["state"] == "upgrading").then_some(())
+    });
     let pid = Pid::from_raw(i32::try_from(waiting.id()).expect("a PID"));
     kill(pid, Signal::SIGINT).expect("our own child");
     assert_eq!(waiting.wait().expect("our own child").code(), Some(130));
@@ -107,6 +114,9 @@ fn stop_drains_and_ends_and_now_does_not_wait() {
     let started = std::time::Instant::now();
     service.handover("stop", &["--now"]).says(0, &[]);
     assert_eq!(service.ends().code, Some(0));
-    assert!(started.elapsed() < Duration::from_secs(12), "--now does not drain");
+    assert!(
+        started.elapsed() < Duration::from_secs(12),
+        "--now does not drain"
+    );
     drop(idle);
 }

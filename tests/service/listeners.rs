@@ -36,13 +36,24 @@ fn port_0_keeps_its_number() {
 #[test]
 fn several_named_listeners_arrive_in_order() {
     let program = python_code("print('names', os.environ['LISTEN_FDNAMES'], flush=True)\nserve()");
-    let service = Start::serving(&program).flag("--listen", "admin=127.0.0.1:0").start();
+    let service = Start::serving(&program)
+        .flag("--listen", "admin=127.0.0.1:0")
+        .start();
     service.handover("logs", &[]).says(0, &[]);
     eventually("the worker tells the names", || {
-        service.handover("logs", &[]).stdout.contains("names http:admin").then_some(())
+        service
+            .handover("logs", &[])
+            .stdout
+            .contains("names http:admin")
+            .then_some(())
     });
     for listener in [0, 1] {
-        assert_eq!(get(&service.address_of(listener), "/").expect("an answer").status, 200);
+        assert_eq!(
+            get(&service.address_of(listener), "/")
+                .expect("an answer")
+                .status,
+            200
+        );
     }
     service.stop();
 }
@@ -50,10 +61,18 @@ fn several_named_listeners_arrive_in_order() {
 #[test]
 fn a_port_without_a_host_serves_both_families() {
     let port = free_port();
-    let service = Start::bare(&server()).flag("--listen", format!(":{port}")).start();
-    assert_eq!(get(&format!("127.0.0.1:{port}"), "/").expect("IPv4").status, 200);
+    let service = Start::bare(&server())
+        .flag("--listen", format!(":{port}"))
+        .start();
+    assert_eq!(
+        get(&format!("127.0.0.1:{port}"), "/").expect("IPv4").status,
+        200
+    );
     if Path::new("/proc/net/if_inet6").exists() {
-        assert_eq!(get(&format!("[::1]:{port}"), "/").expect("IPv6").status, 200);
+        assert_eq!(
+            get(&format!("[::1]:{port}"), "/").expect("IPv6").status,
+            200
+        );
     }
     service.stop();
 }
@@ -62,7 +81,9 @@ fn a_port_without_a_host_serves_both_families() {
 fn f08_a_unix_path_is_made_again_and_removed_at_the_end() {
     let start = Start::bare(&server());
     let path = start.path("web.sock");
-    let service = start.flag("--listen", format!("unix:{}", path.display())).start();
+    let service = start
+        .flag("--listen", format!("unix:{}", path.display()))
+        .start();
     assert_eq!(get_unix(&path, "/").expect("an answer").status, 200);
     std::fs::remove_file(&path).expect("the path is there");
     eventually("the path is back", || get_unix(&path, "/").ok());
@@ -73,10 +94,11 @@ fn f08_a_unix_path_is_made_again_and_removed_at_the_end() {
 
 #[test]
 fn f08_a_unix_path_that_someone_else_took_over_is_left_alone() {
-    let start = Start::bare(&server());
-    let path = start.path("web.sock");
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("web.sock");
     let holder = UnixListener::bind(&path).expect("a socket");
-    let ended = start.flag("--listen", format!("unix:{}", path.display())).refused();
+    let listen = format!("unix:{}", path.display());
+    let ended = Start::bare(&server()).flag("--listen", listen).refused();
     assert!(matches!(ended.code, Some(1 | 2)), "{ended:#?}");
     assert!(ended.stderr.contains("web.sock"), "{ended:#?}");
     UnixStream::connect(&path).expect("its owner still has it");
@@ -88,7 +110,9 @@ fn f08_a_stale_unix_path_is_replaced() {
     let start = Start::bare(&server());
     let path = start.path("web.sock");
     drop(UnixListener::bind(&path).expect("a socket")); // the path stays, nobody listens
-    let service = start.flag("--listen", format!("unix:{}", path.display())).start();
+    let service = start
+        .flag("--listen", format!("unix:{}", path.display()))
+        .start();
     assert_eq!(get_unix(&path, "/").expect("an answer").status, 200);
     service.stop();
 }
@@ -96,11 +120,17 @@ fn f08_a_stale_unix_path_is_replaced() {
 #[test]
 fn an_abstract_socket_serves() {
     let name = format!("handover-test-{}", free_port());
-    let service = Start::bare(&server()).flag("--listen", format!("unix:@{name}")).start();
+    let service = Start::bare(&server())
+        .flag("--listen", format!("unix:@{name}"))
+        .start();
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let mut stream = UnixStream::connect_addr(&address).expect("it listens");
-    stream.write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").expect("a request");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
     let answer = std::io::read_to_string(stream).expect("an answer");
     assert!(answer.contains("hello from generation 1"), "{answer}");
     service.stop();
@@ -129,7 +159,9 @@ fn f03_shutdown_by_a_worker_is_noticed_and_repaired() {
     let service = Start::serving(&shuts_down_at_its_end()).start();
     service.upgrade_to(&server()).says(0, &[]);
     service.wait_event("listener_repaired");
-    eventually("clients are served again", || get(&service.address(), "/").ok());
+    eventually("clients are served again", || {
+        get(&service.address(), "/").ok()
+    });
     service.stop();
 }
 
@@ -137,7 +169,9 @@ fn f03_shutdown_by_a_worker_is_noticed_and_repaired() {
 fn f03_shutdown_of_a_unix_listener_is_repaired() {
     let start = Start::bare(&shuts_down_at_its_end());
     let path = start.path("web.sock");
-    let service = start.flag("--listen", format!("unix:{}", path.display())).start();
+    let service = start
+        .flag("--listen", format!("unix:{}", path.display()))
+        .start();
     service.upgrade_to(&server()).says(0, &[]);
     service.wait_event("listener_repaired");
     eventually("clients are served again", || get_unix(&path, "/").ok());
@@ -147,15 +181,26 @@ fn f03_shutdown_of_a_unix_listener_is_repaired() {
 /// The flags of every listening socket that the master holds.
 fn flags(service: &Service) -> Vec<String> {
     let folder = format!("/proc/{}/fdinfo", service.pid());
-    let listener = service.address().rsplit(':').next().and_then(|port| port.parse().ok());
+    let listener = service
+        .address()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok());
     let inode = inode_of(listener.expect("a port"));
     let mut flags = Vec::new();
-    for entry in std::fs::read_dir(&folder).expect("the master's descriptors").flatten() {
+    for entry in std::fs::read_dir(&folder)
+        .expect("the master's descriptors")
+        .flatten()
+    {
         let number = entry.file_name();
         let target = std::fs::read_link(Path::new(&folder).with_file_name("fd").join(&number));
         if target.is_ok_and(|target| target.to_string_lossy() == format!("socket:[{inode}]")) {
             let info = std::fs::read_to_string(entry.path()).expect("fdinfo");
-            flags.extend(info.lines().find(|line| line.starts_with("flags:")).map(str::to_owned));
+            flags.extend(
+                info.lines()
+                    .find(|line| line.starts_with("flags:"))
+                    .map(str::to_owned),
+            );
         }
     }
     assert!(!flags.is_empty(), "the master holds the listener {inode}");
@@ -196,7 +241,9 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
     // tokio sets O_NONBLOCK on the shared listener; the Python server beside it must cope.
     let service = Start::serving(&server()).flag("--bake", "1s").start();
     let load = Load::on(&service.address());
-    service.upgrade_to(&[example_server().display().to_string()]).says(0, &[]);
+    service
+        .upgrade_to(&[example_server().display().to_string()])
+        .says(0, &[]);
     service.upgrade_to(&server()).says(0, &[]);
     load.lost_nothing(1..=3);
     service.stop();

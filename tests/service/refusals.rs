@@ -21,7 +21,10 @@ fn refused(text: &str, parts: &[&str]) -> Ended {
 #[test]
 fn every_fault_of_a_config_is_told_at_once() {
     let text = config("[drian]\ntimeout = \"5s\"\n[restart]\ndelay = \"soon\"\n");
-    refused(&text, &["drian", "drain", "web.toml:8", "soon", "web.toml:11"]);
+    refused(
+        &text,
+        &["drian", "drain", "web.toml:8", "soon", "web.toml:11"],
+    );
 }
 
 #[test]
@@ -29,9 +32,18 @@ fn a_config_that_is_no_text_or_no_file_is_refused() {
     let start = Start::bare(&[]);
     let file = start.path("bytes.toml");
     std::fs::write(&file, [0xff, 0xfe, 0x00]).expect("a file");
-    start.flag("--config", &file).refused().says(2, &["bytes.toml"]);
-    Start::bare(&[]).flag("--config", "/does/not/exist.toml").refused().says(2, &["exist.toml"]);
-    Start::bare(&[]).flag("--config", "/").refused().says(2, &["/"]);
+    start
+        .flag("--config", &file)
+        .refused()
+        .says(2, &["bytes.toml"]);
+    Start::bare(&[])
+        .flag("--config", "/does/not/exist.toml")
+        .refused()
+        .says(2, &["exist.toml"]);
+    Start::bare(&[])
+        .flag("--config", "/")
+        .refused()
+        .says(2, &["/"]);
 }
 
 #[test]
@@ -42,7 +54,10 @@ fn no_command_at_all_is_bad_usage() {
 
 #[test]
 fn what_later_versions_bring_is_refused_not_ignored() {
-    refused(&config("[hooks]\npre_upgrade = [\"/bin/true\"]\n"), &["pre_upgrade", "not available"]);
+    refused(
+        &config("[hooks]\npre_upgrade = [\"/bin/true\"]\n"),
+        &["pre_upgrade", "not available"],
+    );
     let route = config("").replacen("[app]", "route = \"session\"\n[app]", 1);
     refused(&route, &["session"]);
 }
@@ -71,5 +86,7 @@ fn a_unix_path_that_is_too_long_is_refused_with_its_length() {
 #[test]
 fn a_first_generation_that_cannot_start_ends_the_run_with_its_words() {
     let broken = crate::support::Broken::at_once();
-    Start::serving(&broken).refused().says(1, &["cannot find the database"]);
+    Start::serving(&broken)
+        .refused()
+        .says(1, &["cannot find the database"]);
 }

@@ -25,7 +25,11 @@ fn an_elf_program_with_several_workers_is_upgraded_under_load() {
     let service = Start::serving(&program).flag("--workers", "3").start();
     let load = Load::on(&service.address());
     service.handover("upgrade", &["--drained"]).says(0, &[]);
-    assert_eq!(service.workers(1), [0; 0], "--drained waits for the old generation's end");
+    assert_eq!(
+        service.workers(1),
+        [0; 0],
+        "--drained waits for the old generation's end"
+    );
     assert_eq!(service.workers(2).len(), 3);
     load.lost_nothing(1..=2);
     service.stop();
@@ -45,7 +49,9 @@ fn usr2_upgrades_like_the_command() {
 fn a_broken_release_is_undone_and_its_last_words_are_shown() {
     let service = Start::serving(&server()).start();
     let load = Load::on(&service.address());
-    service.upgrade_to(&Broken::at_once()).says(1, &["cannot find the database", "3"]);
+    service
+        .upgrade_to(&Broken::at_once())
+        .says(1, &["cannot find the database", "3"]);
     assert_eq!(service.generation(), 1);
     let status = service.status();
     assert_eq!(status["upgrades"]["failed"], 1, "{status:#}");
@@ -59,9 +65,13 @@ fn a_broken_release_is_undone_and_its_last_words_are_shown() {
 
 #[test]
 fn f17_ready_never_comes() {
-    let service = Start::serving(&server()).flag("--ready-timeout", "1s").start();
+    let service = Start::serving(&server())
+        .flag("--ready-timeout", "2s")
+        .start();
     let load = Load::on(&service.address());
-    service.upgrade_to(&Broken::never_ready()).says(1, &["still loading", "1"]);
+    service
+        .upgrade_to(&Broken::never_ready())
+        .says(1, &["still loading", "1"]);
     load.lost_nothing([1]);
     assert_eq!(service.generation(), 1);
     service.stop();
@@ -72,7 +82,12 @@ fn f17_a_worker_that_dies_in_the_bake_is_rolled_back() {
     let service = Start::serving(&server()).flag("--bake", "5s").start();
     service.upgrade_to(&Broken::in_the_bake()).says(1, &["9"]);
     assert_eq!(service.generation(), 1);
-    assert_eq!(get(&service.address(), "/").expect("the old one serves").generation(), Some(1));
+    assert_eq!(
+        get(&service.address(), "/")
+            .expect("the old one serves")
+            .generation(),
+        Some(1)
+    );
     service.stop();
 }
 
@@ -80,10 +95,14 @@ fn f17_a_worker_that_dies_in_the_bake_is_rolled_back() {
 fn f16_the_old_worker_dies_while_the_new_one_starts() {
     let service = Start::serving(&server()).start();
     let slow = python_code("time.sleep(1.5)\nserve()");
-    let [old] = service.workers(1)[..] else { panic!("one worker: {}", service.status()) };
+    let [old] = service.workers(1)[..] else {
+        panic!("one worker: {}", service.status())
+    };
     std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| service.upgrade_to(&slow));
-        eventually("the new one starts", || (!service.workers(2).is_empty()).then_some(()));
+        eventually("the new one starts", || {
+            (!service.workers(2).is_empty()).then_some(())
+        });
         kill(Pid::from_raw(old), Signal::SIGKILL).expect("the old worker");
         // Clients wait in the queue, nobody is refused, and the service serves again.
         let answer = get(&service.address(), "/").expect("an answer, from whichever");
@@ -99,10 +118,15 @@ fn f15_term_while_starting_stops_both_generations() {
     let service = Start::serving(&server()).start();
     std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| service.upgrade_to(&Broken::never_ready()));
-        eventually("the new one starts", || (!service.workers(2).is_empty()).then_some(()));
+        eventually("the new one starts", || {
+            (!service.workers(2).is_empty()).then_some(())
+        });
         service.signal(Signal::SIGTERM);
         let answer = upgrade.join().expect("no panic");
-        assert!(matches!(answer.code, Some(1 | 4 | 6)), "a waiting caller is told: {answer:#?}");
+        assert!(
+            matches!(answer.code, Some(1 | 4 | 6)),
+            "a waiting caller is told: {answer:#?}"
+        );
     });
     let ended = service.ends(); // and asserts that nothing is left
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -126,19 +150,26 @@ fn stubborn() -> Vec<String> {
 
 #[test]
 fn a_second_term_stops_at_once() {
-    let service = Start::serving(&stubborn()).flag("--drain-timeout", "60s").start();
+    let service = Start::serving(&stubborn())
+        .flag("--drain-timeout", "60s")
+        .start();
     let started = Instant::now();
     service.signal(Signal::SIGTERM);
     service.wait_event("master_stopping");
     service.signal(Signal::SIGTERM);
     let ended = service.ends();
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    assert!(started.elapsed() < Duration::from_secs(30), "not after the drain's 60 s");
+    assert!(
+        started.elapsed() < Duration::from_secs(30),
+        "not after the drain's 60 s"
+    );
 }
 
 #[test]
 fn f23_a_worker_that_ignores_its_drain_is_killed_at_the_deadline() {
-    let service = Start::serving(&stubborn()).flag("--drain-timeout", "500ms").start();
+    let service = Start::serving(&stubborn())
+        .flag("--drain-timeout", "500ms")
+        .start();
     service.upgrade_to(&server()).says(0, &[]);
     service.wait_ended(1);
     service.wait_event("worker_killed");
@@ -150,7 +181,9 @@ fn f14_a_burst_of_signals_makes_at_most_one_more_upgrade() {
     let service = Start::serving(&server()).start();
     let load = Load::on(&service.address());
     service.signal(Signal::SIGUSR2);
-    eventually("the upgrade began", || (service.status()["state"] == "upgrading").then_some(()));
+    eventually("the upgrade began", || {
+        (service.status()["state"] == "upgrading").then_some(())
+    });
     for _ in 0..50 {
         service.signal(Signal::SIGUSR2);
     }
@@ -159,7 +192,10 @@ fn f14_a_burst_of_signals_makes_at_most_one_more_upgrade() {
         (status["state"] == "serving" && status["queued"].is_null()).then_some(())
     });
     let generation = service.generation();
-    assert!(matches!(generation, 2 | 3), "one, and at most one more: {generation}");
+    assert!(
+        matches!(generation, 2 | 3),
+        "one, and at most one more: {generation}"
+    );
     load.lost_nothing([1, 2]);
     service.stop();
 }
@@ -169,9 +205,13 @@ fn a_waiting_upgrade_is_superseded_by_a_newer_release() {
     let service = Start::serving(&server()).flag("--bake", "3s").start();
     std::thread::scope(|scope| {
         let running = scope.spawn(|| service.upgrade_to(&server()));
-        eventually("it runs", || (service.status()["state"] == "upgrading").then_some(()));
+        eventually("it runs", || {
+            (service.status()["state"] == "upgrading").then_some(())
+        });
         let queued = scope.spawn(|| service.upgrade_to(&Broken::at_once()));
-        eventually("it is queued", || (!service.status()["queued"].is_null()).then_some(()));
+        eventually("it is queued", || {
+            (!service.status()["queued"].is_null()).then_some(())
+        });
         let newest = scope.spawn(|| service.upgrade_to(&python_code("serve()")));
         queued.join().expect("no panic").says(3, &[]);
         running.join().expect("no panic").says(0, &[]);
@@ -185,7 +225,9 @@ fn equal_calls_share_one_upgrade() {
     let service = Start::serving(&program).flag("--bake", "2s").start();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| service.handover("upgrade", &[]));
-        eventually("it runs", || (service.status()["state"] == "upgrading").then_some(()));
+        eventually("it runs", || {
+            (service.status()["state"] == "upgrading").then_some(())
+        });
         let second = scope.spawn(|| service.handover("upgrade", &[]));
         first.join().expect("no panic").says(0, &[]);
         second.join().expect("no panic").says(0, &[]);
@@ -202,7 +244,11 @@ fn abort_ends_a_bake_backward_and_promote_forward() {
         std::thread::scope(|scope| {
             let upgrade = scope.spawn(|| service.handover("upgrade", &[]));
             eventually("it bakes", || {
-                service.status().to_string().contains("\"baking\"").then_some(())
+                service
+                    .status()
+                    .to_string()
+                    .contains("\"baking\"")
+                    .then_some(())
             });
             service.handover(verb, &[]).says(0, &[]);
             upgrade.join().expect("no panic").says(code, &[]);

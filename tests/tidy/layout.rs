@@ -9,10 +9,20 @@ use super::source::{Tree, candidates};
 /// Files that no `mod` reaches, and rooms that do not say what they are.
 pub fn module_faults(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
-    let mut queue: Vec<PathBuf> = tree.files.keys().filter(|path| is_root(path)).cloned().collect();
+    let mut queue: Vec<PathBuf> = tree
+        .files
+        .keys()
+        .filter(|path| is_root(path))
+        .cloned()
+        .collect();
     let mut reached: BTreeSet<PathBuf> = queue.iter().cloned().collect();
     while let Some(path) = queue.pop() {
-        for module in tree.files.get(&path).into_iter().flat_map(|file| &file.modules) {
+        for module in tree
+            .files
+            .get(&path)
+            .into_iter()
+            .flat_map(|file| &file.modules)
+        {
             for child in candidates(&path, module) {
                 if tree.files.contains_key(&child) && reached.insert(child.clone()) {
                     queue.push(child);
@@ -23,12 +33,19 @@ pub fn module_faults(tree: &Tree) -> Vec<String> {
     for (path, file) in tree.all() {
         let shown = path.display();
         if !reached.contains(path) {
-            faults.push(format!("{shown}: no `mod` reaches this file; remove it or use it"));
+            faults.push(format!(
+                "{shown}: no `mod` reaches this file; remove it or use it"
+            ));
         }
-        let introduced = file.lines.first().is_some_and(|line| line.starts_with("//! "));
+        let introduced = file
+            .lines
+            .first()
+            .is_some_and(|line| line.starts_with("//! "));
         let for_tests = file.test.iter().all(|test| *test);
         if path.ends_with("mod.rs") && !introduced && !for_tests {
-            faults.push(format!("{shown}:1: say in a first line `//! …` what this module knows"));
+            faults.push(format!(
+                "{shown}:1: say in a first line `//! …` what this module knows"
+            ));
         }
     }
     faults
@@ -49,7 +66,9 @@ fn is_root(path: &Path) -> bool {
 pub fn document_faults(root: &Path) -> Vec<String> {
     let mut faults = Vec::new();
     for path in tracked(root) {
-        let Ok(text) = std::fs::read_to_string(root.join(&path)) else { continue }; // not text
+        let Ok(text) = std::fs::read_to_string(root.join(&path)) else {
+            continue;
+        }; // not text
         faults.extend(text_faults(&path, &text));
     }
     faults
@@ -59,10 +78,17 @@ pub fn text_faults(path: &Path, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let shown = path.display();
     // Written in two halves, or this file would be at fault.
-    let machine = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/tmp/", "wt/")];
+    let machine = [
+        concat!("/ro", "ot/"),
+        concat!("/wo", "rk/"),
+        concat!("/tmp/", "wt/"),
+    ];
     for (index, line) in text.lines().enumerate() {
         for bad in machine.iter().filter(|bad| line.contains(*bad)) {
-            faults.push(format!("{shown}:{}: {bad} exists on one machine only", index + 1));
+            faults.push(format!(
+                "{shown}:{}: {bad} exists on one machine only",
+                index + 1
+            ));
         }
     }
     if path.extension().is_some_and(|extension| extension == "md") {
@@ -81,8 +107,17 @@ pub fn text_faults(path: &Path, text: &str) -> Vec<String> {
 
 /// What git knows; without git (in a packaged crate) nothing is checked.
 fn tracked(root: &Path) -> Vec<PathBuf> {
-    let listed = Command::new("git").current_dir(root).args(["ls-files", "-z"]).output();
-    let Ok(listed) = listed else { return Vec::new() };
+    let listed = Command::new("git")
+        .current_dir(root)
+        .args(["ls-files", "-z"])
+        .output();
+    let Ok(listed) = listed else {
+        return Vec::new();
+    };
     let names = String::from_utf8_lossy(&listed.stdout).into_owned();
-    names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect()
+    names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .collect()
 }

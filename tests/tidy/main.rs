@@ -4,6 +4,7 @@
 //! themselves are tried on small wrong files in `self_test.rs`.
 
 mod calls;
+mod dependencies;
 mod layout;
 mod rooms;
 mod self_test;
@@ -19,7 +20,12 @@ fn root() -> &'static Path {
 }
 
 fn report(faults: &[String]) {
-    assert!(faults.is_empty(), "{} faults\n{}\n", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} faults\n{}\n",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 #[test]
@@ -38,14 +44,22 @@ fn the_fleet_compiles_alone() {
     let rustc = std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from);
     let result = std::process::Command::new(rustc)
         .current_dir(root())
-        .args(["--edition=2024", "--crate-type=lib", "--crate-name=fleet", "--emit=metadata"])
+        .args([
+            "--edition=2024",
+            "--crate-type=lib",
+            "--crate-name=fleet",
+            "--emit=metadata",
+        ])
         .args(["-Aunused", "-Adead_code", "--out-dir"])
         .arg(output.path())
         .arg("src/fleet/mod.rs")
         .output()
         .expect("rustc runs");
     let said = String::from_utf8_lossy(&result.stderr);
-    assert!(result.status.success(), "src/fleet needs something from outside:\n{said}");
+    assert!(
+        result.status.success(),
+        "src/fleet needs something from outside:\n{said}"
+    );
 }
 
 #[test]
@@ -61,4 +75,15 @@ fn every_file_is_reached_and_introduced() {
 #[test]
 fn documents_have_one_title_and_nothing_names_a_machine() {
     report(&layout::document_faults(root()));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    report(&dependencies::unused(&manifest, &Tree::read(root())));
+}
+
+#[test]
+fn every_dependency_may_be_used() {
+    report(&dependencies::strangers(&dependencies::metadata(root())));
 }

@@ -24,7 +24,9 @@ const PURE: [&str; 1] = ["fleet"];
 pub fn faults(tree: &Tree) -> Vec<String> {
     let mut faults = Vec::new();
     for (path, file) in tree.sources() {
-        let Some((room, depth)) = place(path) else { continue };
+        let Some((room, depth)) = place(path) else {
+            continue;
+        };
         let Some(height) = ROOMS.iter().position(|known| *known == room) else {
             faults.push(format!(
                 "{}: {room} is not among the rooms {}",
@@ -56,7 +58,11 @@ pub fn faults(tree: &Tree) -> Vec<String> {
 
 /// The room of a file and how deep its module lies: 1 for the room itself.
 fn place(path: &Path) -> Option<(&str, usize)> {
-    let mut parts: Vec<&str> = path.iter().skip(1).filter_map(|part| part.to_str()).collect();
+    let mut parts: Vec<&str> = path
+        .iter()
+        .skip(1)
+        .filter_map(|part| part.to_str())
+        .collect();
     let file = parts.pop()?;
     if parts.is_empty() {
         return None; // main.rs, lib.rs: they know every room
@@ -89,9 +95,13 @@ fn imports(file: &File, depth: usize) -> Vec<(usize, String)> {
 /// The first names of a path, or of each path of a group in braces.
 fn heads(after: &str) -> Vec<String> {
     let name = |text: &str| -> String {
-        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
     };
-    let Some(group) = after.strip_prefix('{') else { return vec![name(after)] };
+    let Some(group) = after.strip_prefix('{') else {
+        return vec![name(after)];
+    };
     let (mut depth, mut names, mut start) = (0_usize, Vec::new(), true);
     for (at, byte) in group.bytes().enumerate() {
         match byte {
@@ -114,11 +124,17 @@ fn foreign_crates(path: &Path, file: &File) -> Vec<String> {
     let mut known = vec!["std", "core", "alloc", "super", "self", "crate"];
     known.extend(file.modules.iter().map(|module| module.name.as_str()));
     let lines = file.code.iter().zip(&file.test);
-    let text: Vec<&str> = lines.map(|(line, test)| if *test { "" } else { line }).collect();
+    let text: Vec<&str> = lines
+        .map(|(line, test)| if *test { "" } else { line })
+        .collect();
     let text = text.join("\n");
     let mut faults = Vec::new();
     for (at, _) in text.match_indices("use ") {
-        let before = text[..at].rsplit(['\n', ';', '{', '}']).next().unwrap_or_default().trim();
+        let before = text[..at]
+            .rsplit(['\n', ';', '{', '}'])
+            .next()
+            .unwrap_or_default()
+            .trim();
         if !before.is_empty() && !before.starts_with("pub") {
             continue;
         }
@@ -126,7 +142,9 @@ fn foreign_crates(path: &Path, file: &File) -> Vec<String> {
         for head in heads(text[at + "use ".len()..].trim_start_matches("::")) {
             if !known.contains(&head.as_str()) && !head.starts_with(char::is_uppercase) {
                 let path = path.display();
-                faults.push(format!("{path}:{number}: a pure room uses the crate {head}"));
+                faults.push(format!(
+                    "{path}:{number}: a pure room uses the crate {head}"
+                ));
             }
         }
     }

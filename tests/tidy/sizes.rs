@@ -19,7 +19,9 @@ pub fn faults(tree: &Tree) -> Vec<String> {
         };
         let shown = path.display();
         if length > max {
-            faults.push(format!("{shown}: {length} lines of code, at most {max}; split it"));
+            faults.push(format!(
+                "{shown}: {length} lines of code, at most {max}; split it"
+            ));
         }
         for (number, line) in file.numbered() {
             if !begins_function(line) {
@@ -27,10 +29,16 @@ pub fn faults(tree: &Tree) -> Vec<String> {
             }
             let length = item_end(&file.code, number - 1) + 2 - number;
             let in_test = file.test[number - 1];
-            let max = if in_test { TEST_FUNCTION_LINES_MAX } else { FUNCTION_LINES_MAX };
+            let max = if in_test {
+                TEST_FUNCTION_LINES_MAX
+            } else {
+                FUNCTION_LINES_MAX
+            };
             if length > max {
                 let name = line.trim();
-                faults.push(format!("{shown}:{number}: {length} lines, at most {max}: {name}"));
+                faults.push(format!(
+                    "{shown}:{number}: {length} lines, at most {max}: {name}"
+                ));
             }
         }
     }
@@ -43,9 +51,21 @@ fn count<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> usize {
 
 /// `fn name` with only qualifiers before it: no type `fn(…)`, no word in a macro's pattern.
 fn begins_function(line: &str) -> bool {
-    let Some((before, after)) = line.split_once("fn ") else { return false };
-    let qualifiers =
-        ["pub", "pub(super)", "pub(crate)", "const", "async", "unsafe", "extern", "\"C\""];
-    before.split_whitespace().all(|word| qualifiers.contains(&word) || word.starts_with("pub(in"))
+    let Some((before, after)) = line.split_once("fn ") else {
+        return false;
+    };
+    let qualifiers = [
+        "pub",
+        "pub(super)",
+        "pub(crate)",
+        "const",
+        "async",
+        "unsafe",
+        "extern",
+        "\"C\"",
+    ];
+    before
+        .split_whitespace()
+        .all(|word| qualifiers.contains(&word) || word.starts_with("pub(in"))
         && after.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }

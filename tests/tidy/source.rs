@@ -20,7 +20,7 @@ pub struct File {
     pub modules: Vec<Module>,
 }
 
-/// `mod name;`
+/// `mod name;`, or `include!("path")` without a name.
 #[derive(Clone)]
 pub struct Module {
     pub name: String,
@@ -46,15 +46,22 @@ impl Tree {
 
     /// Completes what one file alone does not show: a module for tests makes its file one.
     pub fn new(mut files: BTreeMap<PathBuf, File>) -> Self {
-        let whole: Vec<PathBuf> = files.keys().filter(|p| !p.starts_with("src")).cloned().collect();
+        let whole: Vec<PathBuf> = files
+            .keys()
+            .filter(|p| !p.starts_with("src"))
+            .cloned()
+            .collect();
         let mut tests: BTreeSet<PathBuf> = whole.into_iter().collect();
         let mut queue: Vec<PathBuf> = files.keys().cloned().collect();
         while let Some(path) = queue.pop() {
-            let Some(file) = files.get(&path) else { continue };
+            let Some(file) = files.get(&path) else {
+                continue;
+            };
             for module in &file.modules {
                 if module.test || tests.contains(&path) {
-                    let child =
-                        candidates(&path, module).into_iter().find(|c| files.contains_key(c));
+                    let child = candidates(&path, module)
+                        .into_iter()
+                        .find(|c| files.contains_key(c));
                     if let Some(child) = child
                         && tests.insert(child.clone())
                     {
@@ -84,13 +91,23 @@ impl Tree {
 /// Where the file of `module`, declared in `parent`, may lie.
 pub fn candidates(parent: &Path, module: &Module) -> Vec<PathBuf> {
     let folder = parent.parent().unwrap_or(Path::new(""));
-    let stem = parent.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = parent
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     if let Some(path) = &module.path {
         return vec![normal(&folder.join(path))];
     }
     let is_root = matches!(stem, "mod" | "lib" | "main") || folder == Path::new("tests");
-    let base = if is_root { folder.to_path_buf() } else { folder.join(stem) };
-    vec![base.join(format!("{}.rs", module.name)), base.join(&module.name).join("mod.rs")]
+    let base = if is_root {
+        folder.to_path_buf()
+    } else {
+        folder.join(stem)
+    };
+    vec![
+        base.join(format!("{}.rs", module.name)),
+        base.join(&module.name).join("mod.rs"),
+    ]
 }
 
 fn normal(path: &Path) -> PathBuf {
@@ -124,7 +141,12 @@ impl File {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let test = test_lines(&code);
         let modules = modules(&code, &lines, &test);
-        Self { lines, code, test, modules }
+        Self {
+            lines,
+            code,
+            test,
+            modules,
+        }
     }
 
     /// Lines of code outside comments and tests, numbered from 1.
@@ -134,7 +156,10 @@ impl File {
 
     /// All lines of code, numbered from 1.
     pub fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.code.iter().enumerate().map(|(index, line)| (index + 1, line.as_str()))
+        self.code
+            .iter()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.as_str()))
     }
 }
 
@@ -173,18 +198,30 @@ pub fn item_end(code: &[String], start: usize) -> usize {
 }
 
 fn modules(code: &[String], lines: &[String], test: &[bool]) -> Vec<Module> {
+    let quoted = |line: &str, before: &str| -> Option<String> {
+        let (_, rest) = line.split_once(before)?;
+        Some(rest.split('"').next()?.to_owned())
+    };
     let mut modules = Vec::new();
     for (index, line) in code.iter().enumerate() {
+        let test = test[index];
+        if line.contains("include!(")
+            && let Some(path) = quoted(&lines[index], "include!(\"")
+        {
+            let (name, path) = (String::new(), Some(path));
+            modules.push(Module { name, path, test });
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
-        let Some(at) = words.iter().position(|word| *word == "mod") else { continue };
-        let Some(name) = words.get(at + 1).and_then(|word| word.strip_suffix(';')) else {
+        let after_mod = words.iter().skip_while(|word| **word != "mod").nth(1);
+        let Some(name) = after_mod.and_then(|word| word.strip_suffix(';')) else {
             continue;
         };
-        let path = index.checked_sub(1).and_then(|before| {
-            let (_, rest) = lines[before].split_once("#[path = \"")?;
-            Some(rest.split('"').next()?.to_owned())
+        let before = index.checked_sub(1).map(|before| lines[before].as_str());
+        modules.push(Module {
+            name: name.to_owned(),
+            path: before.and_then(|before| quoted(before, "#[path = \"")),
+            test,
         });
-        modules.push(Module { name: name.to_owned(), path, test: test[index] });
     }
     modules
 }
@@ -205,7 +242,11 @@ pub fn blank(text: &str) -> String {
         };
         let kept = if bytes[at] == b'/' { b' ' } else { b'"' };
         out.push(kept);
-        out.extend(bytes[at + 1..end].iter().map(|b| if *b == b'\n' { b'\n' } else { b' ' }));
+        out.extend(
+            bytes[at + 1..end]
+                .iter()
+                .map(|b| if *b == b'\n' { b'\n' } else { b' ' }),
+        );
         at = end;
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -216,7 +257,10 @@ fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
     let before = at.checked_sub(1).map_or(b' ', |before| bytes[before]);
     let find = |needle: &[u8], from: usize| {
-        let found = rest.get(from..)?.windows(needle.len()).position(|window| window == needle);
+        let found = rest
+            .get(from..)?
+            .windows(needle.len())
+            .position(|window| window == needle);
         found.map(|found| at + from + found + needle.len())
     };
     if rest.starts_with(b"//") {

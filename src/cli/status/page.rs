@@ -55,7 +55,15 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
 }
 
 fn generations(status: &Status) -> Table {
-    let mut table = Table::new(["GENERATION", "STATE", "AGE", "LABEL", "RELEASE", "PINNED", ""]);
+    let mut table = Table::new([
+        "GENERATION",
+        "STATE",
+        "AGE",
+        "LABEL",
+        "RELEASE",
+        "PINNED",
+        "",
+    ]);
     for generation in &status.generations {
         let command = fit(&clean(&shell(&generation.release.command)), COMMAND_MAX);
         table.row(vec![
@@ -77,8 +85,11 @@ fn remark(generation: &GenerationView, at: Timestamp) -> String {
     if let Some(deadline) = generation.drain_deadline {
         let left = deadline.since(at).as_millis();
         let left = Span(u64::try_from(left).unwrap_or(u64::MAX));
-        let connections: Vec<u64> =
-            generation.workers.iter().filter_map(|worker| worker.connections).collect();
+        let connections: Vec<u64> = generation
+            .workers
+            .iter()
+            .filter_map(|worker| worker.connections)
+            .collect();
         if !connections.is_empty() {
             let connections: u64 = connections.iter().sum();
             let plural = if connections == 1 { "" } else { "s" };
@@ -95,10 +106,22 @@ fn remark(generation: &GenerationView, at: Timestamp) -> String {
 }
 
 fn workers(status: &Status) -> Table {
-    let heading =
-        ["WORKER", "STATE", "PID", "READY AFTER", "BY", "RESTARTS", "CONNECTIONS", "STATUS"];
+    let heading = [
+        "WORKER",
+        "STATE",
+        "PID",
+        "READY AFTER",
+        "BY",
+        "RESTARTS",
+        "CONNECTIONS",
+        "STATUS",
+    ];
     let mut table = Table::new(heading);
-    for worker in status.generations.iter().flat_map(|generation| &generation.workers) {
+    for worker in status
+        .generations
+        .iter()
+        .flat_map(|generation| &generation.workers)
+    {
         table.row(row(worker));
     }
     table
@@ -111,7 +134,9 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
         Cell::maybe(worker.pid).right(),
         Cell::maybe(worker.ready_ms.map(Span)).right(),
         Cell::maybe(worker.ready_by.as_deref()),
-        Cell::maybe((worker.restarts > 0).then_some(worker.restarts)).right().tone(Tone::Warn),
+        Cell::maybe((worker.restarts > 0).then_some(worker.restarts))
+            .right()
+            .tone(Tone::Warn),
         Cell::maybe(worker.connections).right(),
         Cell::maybe(worker.status.as_deref()),
     ]
@@ -135,8 +160,18 @@ fn listeners(listeners: &[ListenerView]) -> Table {
 
 fn footer(status: &Status, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
-    lines.extend(status.operation.as_ref().map(|o| under_way("under way", o, status.at)));
-    lines.extend(status.queued.as_ref().map(|o| under_way("queued", o, status.at)));
+    lines.extend(
+        status
+            .operation
+            .as_ref()
+            .map(|o| under_way("under way", o, status.at)),
+    );
+    lines.extend(
+        status
+            .queued
+            .as_ref()
+            .map(|o| under_way("queued", o, status.at)),
+    );
     if let Some(last) = &status.last_upgrade {
         lines.push(last_upgrade(last, status.at, paint));
     }
@@ -152,18 +187,28 @@ fn footer(status: &Status, paint: Paint) -> Vec<String> {
 
 fn under_way(how: &str, operation: &OperationView, at: Timestamp) -> String {
     let OperationView { kind, id, by, .. } = operation;
-    format!("{how}: {kind} {} for {}, asked by {by}", clean(id), age(at, operation.started_at))
+    format!(
+        "{how}: {kind} {} for {}, asked by {by}",
+        clean(id),
+        age(at, operation.started_at)
+    )
 }
 
 fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {
     let good = last.result == OperationResult::Done;
-    let result = paint.tone(if good { Tone::Good } else { Tone::Bad }, last.result.as_str());
+    let result = paint.tone(
+        if good { Tone::Good } else { Tone::Bad },
+        last.result.as_str(),
+    );
     let way = match (last.from, last.to) {
         (Some(from), Some(to)) => format!(", generation {from} to {to}"),
         (None, Some(to)) => format!(", generation {to}"),
         _ => String::new(),
     };
-    let reason = last.reason.as_ref().map(|reason| format!(": {}", clean(reason)));
+    let reason = last
+        .reason
+        .as_ref()
+        .map(|reason| format!(": {}", clean(reason)));
     format!(
         "last upgrade: {} {result}{way}, {} ago, took {}{}",
         clean(&last.id),

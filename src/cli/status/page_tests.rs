@@ -94,7 +94,9 @@ upgrades: 6 succeeded, 1 failed, 0 rolled back";
 fn a_quiet_master_has_no_empty_columns() {
     let mut status = busy();
     status.state = MasterState::Serving;
-    status.generations.retain(|generation| generation.number == 7);
+    status
+        .generations
+        .retain(|generation| generation.number == 7);
     status.listeners.truncate(1);
     (status.sticky, status.last_upgrade, status.operation) = (None, None, None);
     status.warnings.clear();
@@ -138,5 +140,8 @@ fn nothing_on_the_page_steers_the_terminal() {
     status.generations[0].release.command = vec![evil.clone()];
     status.listeners[0].note = Some(evil);
     assert!(!render(&status, Paint(false)).contains(['\u{1b}', '\u{7}']));
-    assert!(render(&status, Paint(true)).contains("\u{1b}[2m"), "headings are dim");
+    assert!(
+        render(&status, Paint(true)).contains("\u{1b}[2m"),
+        "headings are dim"
+    );
 }

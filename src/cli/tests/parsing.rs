@@ -6,7 +6,10 @@ use super::*;
 use crate::config::{Setting, Value};
 
 fn words(line: &str) -> Vec<OsString> {
-    std::iter::once("handover").chain(line.split_whitespace()).map(OsString::from).collect()
+    std::iter::once("handover")
+        .chain(line.split_whitespace())
+        .map(OsString::from)
+        .collect()
 }
 
 /// The verb of a line, as its debug text.
@@ -26,10 +29,19 @@ fn the_definition_holds() {
 #[test]
 fn lines_mean_what_they_say() {
     for (line, parts) in [
-        ("status", &["Status(", "name: None", "json: false", "watch: false"][..]),
-        ("status web --watch --json", &["name: Some(\"web\")", "json: true", "watch: true"]),
+        (
+            "status",
+            &["Status(", "name: None", "json: false", "watch: false"][..],
+        ),
+        (
+            "status web --watch --json",
+            &["name: Some(\"web\")", "json: true", "watch: true"],
+        ),
         ("status --runtime-dir /x", &["runtime_dir: Some(\"/x\")"]),
-        ("upgrade", &["Upgrade(", "name: None", "command: []", "timeout: None"]),
+        (
+            "upgrade",
+            &["Upgrade(", "name: None", "command: []", "timeout: None"],
+        ),
         (
             "upgrade web --label v2 -- ./b --json",
             &[
@@ -42,21 +54,38 @@ fn lines_mean_what_they_say() {
         ("upgrade -- ./b", &["name: None", "command: [\"./b\"]"]),
         (
             "upgrade --env A=1 --env B=x=y --env-file e",
-            &["env: [(\"A\", \"1\"), (\"B\", \"x=y\")]", "env_file: Some(\"e\")"],
+            &[
+                "env: [(\"A\", \"1\"), (\"B\", \"x=y\")]",
+                "env_file: Some(\"e\")",
+            ],
         ),
         (
             "upgrade --timeout 1500ms --drained --if-running --systemd",
-            &["timeout: Some(1.5s)", "drained: true", "if_running: true", "systemd: true"],
+            &[
+                "timeout: Some(1.5s)",
+                "drained: true",
+                "if_running: true",
+                "systemd: true",
+            ],
         ),
         ("rollback", &["Rollback(", "to: None", "anyway: false"]),
-        ("rollback web --to 7 --anyway", &["to: Some(7)", "anyway: true"]),
+        (
+            "rollback web --to 7 --anyway",
+            &["to: Some(7)", "anyway: true"],
+        ),
         ("promote --no-wait", &["Promote(", "no_wait: true"]),
         ("abort web", &["Abort("]),
         ("reload", &["Reload("]),
         ("stop --now", &["Stop(", "now: true"]),
-        ("logs -f -g 8 -n 20", &["follow: true", "generation: Some(8)", "lines: Some(20)"]),
+        (
+            "logs -f -g 8 -n 20",
+            &["follow: true", "generation: Some(8)", "lines: Some(20)"],
+        ),
         ("logs --worker 8.0", &["worker: Some(\"8.0\")"]),
-        ("events --follow --since 12", &["follow: true", "since: Some(12)"]),
+        (
+            "events --follow --since 12",
+            &["follow: true", "since: Some(12)"],
+        ),
         ("history", &["History("]),
         ("config --set", &["Config(", "set: true"]),
         ("check web.toml", &["Check(", "file: \"web.toml\""]),
@@ -123,15 +152,29 @@ fn help_and_version_are_no_errors() {
 #[test]
 fn verbs_of_later_versions_say_so_and_are_not_listed() {
     let help = command().render_long_help().to_string();
-    let verbs = ["completions", "demo", "man", "scale", "sessions", "sweep", "top", "unit"];
+    let verbs = [
+        "completions",
+        "demo",
+        "man",
+        "scale",
+        "sessions",
+        "sweep",
+        "top",
+        "unit",
+    ];
     for verb in verbs {
         let Parsed::Later(message) = parse(words(&format!("{verb} web 4"))) else {
             panic!("{verb} is not later");
         };
-        assert!(message.starts_with(&format!("`{verb}` comes in a later version")), "{message}");
+        assert!(
+            message.starts_with(&format!("`{verb}` comes in a later version")),
+            "{message}"
+        );
         assert!(!help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["run", "upgrade", "rollback", "abort", "promote", "status", "stop", "logs"] {
+    for verb in [
+        "run", "upgrade", "rollback", "abort", "promote", "status", "stop", "logs",
+    ] {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
 }
@@ -148,7 +191,10 @@ fn run_turns_flags_into_settings() {
         panic!("not run");
     };
     let arguments = run.into_run_args();
-    assert_eq!(arguments.sources.file.as_deref(), Some(Path::new("web.toml")));
+    assert_eq!(
+        arguments.sources.file.as_deref(),
+        Some(Path::new("web.toml"))
+    );
     assert_eq!(arguments.runtime_dir.as_deref(), Some(Path::new("/r")));
     assert_eq!(arguments.state_dir.as_deref(), Some(Path::new("/s")));
     assert_eq!(arguments.sources.env.len(), std::env::vars_os().count());

@@ -22,11 +22,14 @@ fn status() -> Status {
 fn answers(call: &Call) -> Answer {
     match call {
         Call::Status => Answer::view(&status()),
-        Call::History => Answer::view(&HistoryView { operations: vec![running()] }),
+        Call::History => Answer::view(&HistoryView {
+            operations: vec![running()],
+        }),
         Call::Config => Answer::view(&ConfigView::default()),
-        Call::Logs { worker: Some(worker), .. } => {
-            ApiError::not_found(format_args!("there is no worker {worker}")).into()
-        }
+        Call::Logs {
+            worker: Some(worker),
+            ..
+        } => ApiError::not_found(format_args!("there is no worker {worker}")).into(),
         Call::Logs { .. } => Answer::view(&LogsView {
             lines: vec![LogLine {
                 seq: 1,
@@ -47,23 +50,40 @@ async fn each_prints_its_page() {
     let place = place();
     let _master = Pretender::start(&place.path().join("web"), answers);
     for (line, expected) in [
-        ("status", "web  serving  generation 7  direct  pid 4711  up 5 s  handover 0.1.0\n"),
-        ("status web", "web  serving  generation 7  direct  pid 4711  up 5 s  handover 0.1.0\n"),
+        (
+            "status",
+            "web  serving  generation 7  direct  pid 4711  up 5 s  handover 0.1.0\n",
+        ),
+        (
+            "status web",
+            "web  serving  generation 7  direct  pid 4711  up 5 s  handover 0.1.0\n",
+        ),
         ("logs", "7.0  listening\n"),
         ("events", ""),
     ] {
         let done = handover(line, place.path()).await;
-        assert_eq!((done.code, done.out.as_str()), (0, expected), "{line}: {}", done.err);
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (0, expected),
+            "{line}: {}",
+            done.err
+        );
     }
     let done = handover("history", place.path()).await;
-    assert!(done.out.starts_with("ID    KIND     GENERATION"), "{}", done.out);
+    assert!(
+        done.out.starts_with("ID    KIND     GENERATION"),
+        "{}",
+        done.out
+    );
 }
 
 #[tokio::test]
 async fn each_prints_json() {
     let place = place();
     let master = Pretender::start(place.path(), answers);
-    master.events.push(&Event::Warning { message: "look".to_owned() });
+    master.events.push(&Event::Warning {
+        message: "look".to_owned(),
+    });
     for (line, key) in [
         ("status --json", "/generation"),
         ("history --json", "/operations/0/id"),
@@ -75,7 +95,10 @@ async fn each_prints_json() {
         let done = handover(line, place.path()).await;
         assert_eq!(done.code, 0, "{line}: {}", done.err);
         let value: serde_json::Value = serde_json::from_str(&done.out).expect("one JSON value");
-        assert!(value.pointer(key).is_some_and(|v| !v.is_null()), "{line}: {value}");
+        assert!(
+            value.pointer(key).is_some_and(|v| !v.is_null()),
+            "{line}: {value}"
+        );
     }
 }
 
@@ -84,7 +107,10 @@ async fn an_error_of_the_master_is_told_with_its_hint() {
     let place = place();
     let _master = Pretender::start(place.path(), answers);
     let done = handover("logs --worker 9.0", place.path()).await;
-    assert_eq!((done.code, done.err.as_str()), (1, "error: there is no worker 9.0\n"));
+    assert_eq!(
+        (done.code, done.err.as_str()),
+        (1, "error: there is no worker 9.0\n")
+    );
     let done = handover("logs --worker 9.0 --json", place.path()).await;
     let error: serde_json::Value = serde_json::from_str(&done.out).expect("one JSON value");
     assert_eq!(error["error"]["kind"], "not_found");
@@ -94,7 +120,9 @@ async fn an_error_of_the_master_is_told_with_its_hint() {
 async fn following_ends_with_the_master() {
     let place = place();
     let master = Pretender::start(place.path(), answers);
-    master.events.push(&Event::GenerationEnded { generation: 6 });
+    master
+        .events
+        .push(&Event::GenerationEnded { generation: 6 });
     let (mut terminal, out, err) = files();
     let end = async {
         eventually(|| out.text().ends_with("Z  generation 6 ended\n")).await;
@@ -102,7 +130,10 @@ async fn following_ends_with_the_master() {
     };
     let follow = carry_out("events --follow", place.path(), &mut terminal);
     let (exit, ()) = tokio::join!(follow, end);
-    assert_eq!((exit, err.text().as_str()), (Exit::Done, "web: the master ended\n"));
+    assert_eq!(
+        (exit, err.text().as_str()),
+        (Exit::Done, "web: the master ended\n")
+    );
 }
 
 #[tokio::test]
@@ -112,7 +143,9 @@ async fn watching_shows_the_status_again_when_something_happens() {
     let (mut terminal, out, _) = files();
     let end = async {
         eventually(|| out.text().lines().count() == 1).await;
-        master.events.push(&Event::GenerationEnded { generation: 6 });
+        master
+            .events
+            .push(&Event::GenerationEnded { generation: 6 });
         eventually(|| out.text().lines().count() == 2).await;
         master.events.close();
     };
@@ -136,7 +169,10 @@ async fn where_no_master_runs_it_says_where_it_looked() {
         )
     );
     let done = handover("upgrade --if-running", place.path()).await;
-    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
+    assert_eq!(
+        (done.code, done.out.as_str(), done.err.as_str()),
+        (0, "", "")
+    );
 }
 
 #[tokio::test]
@@ -146,8 +182,10 @@ async fn an_order_is_what_the_flags_say() {
     let full = "upgrade --no-wait --env A=1 --env-file /e --label v2 --systemd -- ./b -x";
     let done = handover(full, place.path()).await;
     assert_eq!((done.code, done.out.as_str()), (0, "up_8\n"));
-    let Some(Call::Start { kind: OperationRequest::Upgrade(request), .. }) =
-        master.orders.recv().await
+    let Some(Call::Start {
+        kind: OperationRequest::Upgrade(request),
+        ..
+    }) = master.orders.recv().await
     else {
         panic!("no upgrade");
     };
@@ -159,12 +197,24 @@ async fn an_order_is_what_the_flags_say() {
         })
     );
     for (line, expected) in [
-        ("upgrade --no-wait", OperationRequest::Upgrade(Default::default())),
+        (
+            "upgrade --no-wait",
+            OperationRequest::Upgrade(Default::default()),
+        ),
         (
             "rollback --no-wait --to 3 --anyway",
-            OperationRequest::Rollback { to: Some(3), anyway: true },
+            OperationRequest::Rollback {
+                to: Some(3),
+                anyway: true,
+            },
         ),
-        ("rollback --no-wait", OperationRequest::Rollback { to: None, anyway: false }),
+        (
+            "rollback --no-wait",
+            OperationRequest::Rollback {
+                to: None,
+                anyway: false,
+            },
+        ),
         ("promote --no-wait", OperationRequest::Promote),
         ("abort --no-wait", OperationRequest::Abort),
         ("reload --no-wait", OperationRequest::Reload),

@@ -102,7 +102,11 @@ async fn each_result_has_its_exit_code() {
 #[tokio::test]
 async fn a_refusal_and_a_config_fault_are_told() {
     for (error, code, text) in [
-        (ApiError::refused("promote or abort first"), 1, "error: promote or abort first\n"),
+        (
+            ApiError::refused("promote or abort first"),
+            1,
+            "error: promote or abort first\n",
+        ),
         (
             ApiError::config("web.toml:3:1: no").hint("write x"),
             2,
@@ -128,7 +132,11 @@ async fn drained_waits_for_the_old_generation() {
     };
     let (done, ()) = tokio::join!(handover("upgrade --drained", place.path()), work);
     assert_eq!(done.code, 0);
-    assert!(done.out.ends_with("; generation 7 is drained\n"), "{}", done.out);
+    assert!(
+        done.out.ends_with("; generation 7 is drained\n"),
+        "{}",
+        done.out
+    );
 }
 
 #[tokio::test]
@@ -195,7 +203,11 @@ async fn f34_the_next_master_answers_for_the_one_that_went_away() {
     };
     let (done, _next) = tokio::join!(handover("upgrade", place.path()), work);
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.err.contains("; looking for the next one\n"), "{}", done.err);
+    assert!(
+        done.err.contains("; looking for the next one\n"),
+        "{}",
+        done.err
+    );
 }
 
 #[tokio::test]
@@ -246,6 +258,10 @@ async fn a_stop_is_done_when_the_master_is_gone() {
             }
         };
         let (done, _directory) = tokio::join!(handover("stop", place.path()), work);
-        assert_eq!((done.code, done.out.as_str()), (0, "web: stopped\n"), "{done:?}");
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (0, "web: stopped\n"),
+            "{done:?}"
+        );
     }
 }

@@ -97,7 +97,9 @@ impl Client {
     /// For the control socket at `socket`; connects when it is asked.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self {
+            socket: socket.into(),
+        }
     }
 
     /// The control socket.
@@ -123,7 +125,8 @@ impl Client {
         path: &str,
         patience: Option<Duration>,
     ) -> Result<Reply, ClientError> {
-        self.request(Method::GET, path, Bytes::new(), patience).await
+        self.request(Method::GET, path, Bytes::new(), patience)
+            .await
     }
 
     /// `POST path` with `body` as JSON, answered at once.
@@ -132,7 +135,8 @@ impl Client {
     /// [`ClientError`].
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Reply, ClientError> {
         let body = serde_json::to_vec(body).map_err(|e| ClientError::Malformed(e.to_string()))?;
-        self.request(Method::POST, path, body.into(), Some(ANSWER_TIMEOUT)).await
+        self.request(Method::POST, path, body.into(), Some(ANSWER_TIMEOUT))
+            .await
     }
 
     /// Follows the events after number `since`; without it, from now on. When
@@ -203,8 +207,9 @@ impl Client {
         body: Bytes,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
         let stream = self.connect().await?;
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| gone(&error))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| gone(&error))?;
         let connection = Connection(
             // Its error is also the request's.
             tokio::spawn(async move { drop(connection.await) }).abort_handle(),
@@ -217,13 +222,19 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(body))
             .map_err(|error| ClientError::Malformed(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(|error| gone(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| gone(&error))?;
         Ok((response, connection))
     }
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let begun = Instant::now();
-        let unreachable = |source| ClientError::Unreachable { socket: self.socket.clone(), source };
+        let unreachable = |source| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
         loop {
             let error = match timeout(CONNECT_TIMEOUT, UnixStream::connect(&self.socket)).await {
                 Ok(Ok(stream)) => return Ok(stream),
@@ -261,9 +272,9 @@ async fn bounded<T>(
 ) -> Result<T, ClientError> {
     match patience {
         None => work.await,
-        Some(patience) => {
-            timeout(patience, work).await.unwrap_or(Err(ClientError::TimedOut(patience)))
-        }
+        Some(patience) => timeout(patience, work)
+            .await
+            .unwrap_or(Err(ClientError::TimedOut(patience))),
     }
 }
 

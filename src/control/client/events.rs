@@ -22,7 +22,11 @@ pub struct EventReader {
 
 impl EventReader {
     pub(super) fn new(body: Incoming, connection: Connection) -> Self {
-        Self { body, buffer: BytesMut::new(), _connection: connection }
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            _connection: connection,
+        }
     }
 
     /// The next event; none when the master ended the stream. Nothing is lost
@@ -39,7 +43,9 @@ impl EventReader {
                 }
             }
             if self.buffer.len() > LINE_MAX {
-                return Err(ClientError::Malformed(format!("a line over {LINE_MAX} bytes")));
+                return Err(ClientError::Malformed(format!(
+                    "a line over {LINE_MAX} bytes"
+                )));
             }
             match self.body.frame().await {
                 None => return Ok(None),
@@ -67,5 +73,7 @@ fn event_of(line: &[u8]) -> Result<Option<EventView>, ClientError> {
     let Some(json) = line.strip_prefix(b"data:") else {
         return Ok(None);
     };
-    serde_json::from_slice(json).map(Some).map_err(|e| ClientError::Malformed(e.to_string()))
+    serde_json::from_slice(json)
+        .map(Some)
+        .map_err(|e| ClientError::Malformed(e.to_string()))
 }

@@ -80,8 +80,12 @@ pub async fn locate_in(
     name: Option<&str>,
     runtime_dir: Option<&Path>,
 ) -> Result<Master, NotFound> {
-    let mut search =
-        Search { user: places.user, found: Vec::new(), looked: Vec::new(), denied: false };
+    let mut search = Search {
+        user: places.user,
+        found: Vec::new(),
+        looked: Vec::new(),
+        denied: false,
+    };
     match runtime_dir {
         Some(dir) => search.given(dir).await,
         None => {
@@ -134,8 +138,11 @@ impl Search {
             }
         };
         self.saw(&root.join("*"), None);
-        let mut directories: Vec<PathBuf> =
-            entries.flatten().map(|entry| entry.path()).take(DIRECTORIES_MAX).collect();
+        let mut directories: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .take(DIRECTORIES_MAX)
+            .collect();
         directories.sort();
         for directory in directories {
             if paths::control_socket(&directory).exists() {
@@ -145,7 +152,11 @@ impl Search {
     }
 
     async fn directory(&mut self, directory: &Path) {
-        if self.found.iter().any(|master| master.directory == directory) {
+        if self
+            .found
+            .iter()
+            .any(|master| master.directory == directory)
+        {
             return;
         }
         let client = Client::new(paths::control_socket(directory));
@@ -163,7 +174,9 @@ impl Search {
         let holder = Holder::of(directory);
         let last = directory.file_name().unwrap_or_default().to_string_lossy();
         self.found.push(Master {
-            name: holder.as_ref().map_or_else(|| last.into_owned(), |h| h.name.clone()),
+            name: holder
+                .as_ref()
+                .map_or_else(|| last.into_owned(), |h| h.name.clone()),
             directory: directory.to_owned(),
             pid: holder.map(|holder| holder.pid),
             client,
@@ -171,14 +184,22 @@ impl Search {
     }
 
     fn saw(&mut self, path: &Path, reason: Option<String>) {
-        let looked = Looked { path: path.to_owned(), reason };
+        let looked = Looked {
+            path: path.to_owned(),
+            reason,
+        };
         if !self.looked.contains(&looked) {
             self.looked.push(looked);
         }
     }
 
     fn choose(self, name: Option<&str>) -> Result<Master, NotFound> {
-        let Self { found, looked, denied, .. } = self;
+        let Self {
+            found,
+            looked,
+            denied,
+            ..
+        } = self;
         let (mut fitting, others): (Vec<_>, Vec<_>) = match name {
             None => (found, Vec::new()),
             Some(name) => found.into_iter().partition(|master| {
@@ -189,7 +210,12 @@ impl Search {
             return Err(NotFound::Several(fitting));
         }
         let name = name.map(str::to_owned);
-        fitting.pop().ok_or(NotFound::Nothing { name, looked, others, denied })
+        fitting.pop().ok_or(NotFound::Nothing {
+            name,
+            looked,
+            others,
+            denied,
+        })
     }
 }
 

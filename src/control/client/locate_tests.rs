@@ -51,12 +51,19 @@ fn looked(refusal: NotFound) -> Vec<String> {
 #[tokio::test]
 async fn the_only_master_is_found_wherever_it_is() {
     let user = rustix::process::geteuid().as_raw();
-    for place in ["system/web", "user/handover/web", &format!("tmp/handover-{user}/web")] {
+    for place in [
+        "system/web",
+        "user/handover/web",
+        &format!("tmp/handover-{user}/web"),
+    ] {
         let machine = Machine::new();
         let (dir, _listener) = machine.start(place, "web");
         for name in [None, Some("web")] {
             let master = machine.locate(name).await.expect("found");
-            assert_eq!((master.name.as_str(), master.directory.as_path()), ("web", dir.path()));
+            assert_eq!(
+                (master.name.as_str(), master.directory.as_path()),
+                ("web", dir.path())
+            );
             assert_eq!(master.pid, Some(std::process::id().cast_signed()));
         }
     }
@@ -82,7 +89,10 @@ async fn several_masters_must_be_told_apart() {
     let names: Vec<&str> = masters.iter().map(|master| master.name.as_str()).collect();
     assert_eq!(names, ["api", "web"]);
     // By the service's name, and by its directory's.
-    assert_eq!(machine.locate(Some("web")).await.expect("found").name, "web");
+    assert_eq!(
+        machine.locate(Some("web")).await.expect("found").name,
+        "web"
+    );
     assert_eq!(machine.locate(Some("x")).await.expect("found").name, "web");
 }
 
@@ -112,8 +122,15 @@ async fn where_it_looked_is_told() {
     let machine = Machine::new();
     let looked = looked(machine.locate(None).await.expect_err("nothing runs"));
     let user = machine.places.user;
-    let expected = ["system", "user/handover", &format!("tmp/handover-{user}")]
-        .map(|place| machine.root.path().join(place).join("*").display().to_string());
+    let expected = ["system", "user/handover", &format!("tmp/handover-{user}")].map(|place| {
+        machine
+            .root
+            .path()
+            .join(place)
+            .join("*")
+            .display()
+            .to_string()
+    });
     assert_eq!(looked, expected);
 }
 
@@ -124,7 +141,10 @@ async fn a_directory_that_others_may_write_to_is_not_searched() {
     let open = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(&machine.places.system, open).expect("ours");
     let looked = looked(machine.locate(None).await.expect_err("not safe"));
-    assert!(looked[0].ends_with("(not safe: others may write to it (mode 0777))"), "{looked:?}");
+    assert!(
+        looked[0].ends_with("(not safe: others may write to it (mode 0777))"),
+        "{looked:?}"
+    );
 }
 
 #[tokio::test]
@@ -132,9 +152,26 @@ async fn a_runtime_dir_is_that_of_one_master_or_of_several() {
     let machine = Machine::new();
     let _web = machine.start("mine/web", "web");
     let _api = machine.start("mine/api", "api");
-    assert_eq!(machine.locate_under(None, "mine/web").await.expect("it").name, "web");
-    assert_eq!(machine.locate_under(Some("api"), "mine").await.expect("it").name, "api");
-    assert!(matches!(machine.locate_under(None, "mine").await, Err(NotFound::Several(_))));
+    assert_eq!(
+        machine
+            .locate_under(None, "mine/web")
+            .await
+            .expect("it")
+            .name,
+        "web"
+    );
+    assert_eq!(
+        machine
+            .locate_under(Some("api"), "mine")
+            .await
+            .expect("it")
+            .name,
+        "api"
+    );
+    assert!(matches!(
+        machine.locate_under(None, "mine").await,
+        Err(NotFound::Several(_))
+    ));
     // A name that does not fit the directory is not ignored.
     assert!(machine.locate_under(Some("api"), "mine/web").await.is_err());
     assert!(machine.locate_under(None, "nowhere").await.is_err());

@@ -10,7 +10,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MasterStarted { pid, version } => write!(f, "handover {version} runs, pid {pid}"),
-            Self::MasterStopping { by, drain_timeout_ms } => {
+            Self::MasterStopping {
+                by,
+                drain_timeout_ms,
+            } => {
                 f.write_str("stopping")?;
                 if let Some(by) = by {
                     write!(f, ", asked by {by}")?;
@@ -20,7 +23,13 @@ impl fmt::Display for Event {
             Self::ConfigRefused { reason } => {
                 write!(f, "the config has a fault, nothing changed: {reason}")
             }
-            Self::UpgradeFailed { generation, worker, serving, reason, .. } => {
+            Self::UpgradeFailed {
+                generation,
+                worker,
+                serving,
+                reason,
+                ..
+            } => {
                 f.write_str("upgrade failed")?;
                 if let Some(generation) = generation {
                     write!(f, ", generation {generation}")?;
@@ -34,8 +43,13 @@ impl fmt::Display for Event {
                     None => Ok(()),
                 }
             }
-            Self::Rollback { from, to, reason, .. } => {
-                write!(f, "generation {from} is let go: {reason}; generation {to} serves as before")
+            Self::Rollback {
+                from, to, reason, ..
+            } => {
+                write!(
+                    f,
+                    "generation {from} is let go: {reason}; generation {to} serves as before"
+                )
             }
             Self::ReleaseChanged { generation, files } => write!(
                 f,
@@ -77,14 +91,32 @@ impl fmt::Display for Event {
 impl Event {
     fn fmt_operation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OperationQueued { operation, operation_kind, by } => {
+            Self::OperationQueued {
+                operation,
+                operation_kind,
+                by,
+            } => {
                 write!(f, "{operation_kind} {operation} is queued, asked by {by}")
             }
-            Self::OperationStarted { operation, operation_kind, by } => {
+            Self::OperationStarted {
+                operation,
+                operation_kind,
+                by,
+            } => {
                 write!(f, "{operation_kind} {operation} began, asked by {by}")
             }
-            Self::OperationEnded { operation, operation_kind, result, reason, duration_ms } => {
-                write!(f, "{operation_kind} {operation}: {result} after {}", Span(*duration_ms))?;
+            Self::OperationEnded {
+                operation,
+                operation_kind,
+                result,
+                reason,
+                duration_ms,
+            } => {
+                write!(
+                    f,
+                    "{operation_kind} {operation}: {result} after {}",
+                    Span(*duration_ms)
+                )?;
                 because(f, reason.as_deref())
             }
             _ => Ok(()),
@@ -93,24 +125,50 @@ impl Event {
 
     fn fmt_generation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GenerationStarted { generation, label, workers, .. } => {
-                write!(f, "generation {generation} starts, {}", Count(*workers, "worker"))?;
+            Self::GenerationStarted {
+                generation,
+                label,
+                workers,
+                ..
+            } => {
+                write!(
+                    f,
+                    "generation {generation} starts, {}",
+                    Count(*workers, "worker")
+                )?;
                 match label {
                     Some(label) => write!(f, " ({label})"),
                     None => Ok(()),
                 }
             }
-            Self::BakeStarted { generation, bake_ms } => {
-                write!(f, "generation {generation} is ready and bakes for {}", Span(*bake_ms))
+            Self::BakeStarted {
+                generation,
+                bake_ms,
+            } => {
+                write!(
+                    f,
+                    "generation {generation} is ready and bakes for {}",
+                    Span(*bake_ms)
+                )
             }
             Self::GenerationActive { generation, .. } => {
                 write!(f, "generation {generation} is active")
             }
-            Self::GenerationDraining { generation, drain_timeout_ms, .. } => {
-                write!(f, "generation {generation} drains, {} at most", Span(*drain_timeout_ms))
+            Self::GenerationDraining {
+                generation,
+                drain_timeout_ms,
+                ..
+            } => {
+                write!(
+                    f,
+                    "generation {generation} drains, {} at most",
+                    Span(*drain_timeout_ms)
+                )
             }
             Self::GenerationEnded { generation } => write!(f, "generation {generation} ended"),
-            Self::GenerationFailed { generation, reason, .. } => {
+            Self::GenerationFailed {
+                generation, reason, ..
+            } => {
                 write!(f, "generation {generation} failed: {reason}")
             }
             _ => Ok(()),
@@ -122,28 +180,57 @@ impl Event {
             Self::WorkerLaunched { worker, pid, .. } => {
                 write!(f, "worker {worker} launched, pid {pid}")
             }
-            Self::WorkerReady { worker, ready_ms, ready_by, .. } => {
-                write!(f, "worker {worker} is ready after {} by {ready_by}", Span(*ready_ms))
+            Self::WorkerReady {
+                worker,
+                ready_ms,
+                ready_by,
+                ..
+            } => {
+                write!(
+                    f,
+                    "worker {worker} is ready after {} by {ready_by}",
+                    Span(*ready_ms)
+                )
             }
             Self::WorkerStatus { worker, status, .. } => write!(f, "worker {worker}: {status}"),
-            Self::WorkerExited { worker, pid, exit, .. } => {
+            Self::WorkerExited {
+                worker, pid, exit, ..
+            } => {
                 write!(f, "worker {worker} ended (pid {pid}): {exit}")
             }
-            Self::WorkerRestarting { worker, restarts, delay_ms, .. } => write!(
+            Self::WorkerRestarting {
+                worker,
+                restarts,
+                delay_ms,
+                ..
+            } => write!(
                 f,
                 "worker {worker} starts again in {} (restart {restarts})",
                 Span(*delay_ms)
             ),
-            Self::WorkerDrained { worker, drain_ms, .. } => {
+            Self::WorkerDrained {
+                worker, drain_ms, ..
+            } => {
                 write!(f, "worker {worker} drained in {}", Span(*drain_ms))
             }
-            Self::WorkerKilled { worker, pid, reason, .. } => {
+            Self::WorkerKilled {
+                worker,
+                pid,
+                reason,
+                ..
+            } => {
                 write!(f, "worker {worker} was killed (pid {pid}): {reason}")
             }
             Self::WorkerElsewhere { worker, reason, .. } => {
                 write!(f, "worker {worker}: {reason}")
             }
-            Self::CrashLoop { worker, restarts, delay_ms, exit, .. } => write!(
+            Self::CrashLoop {
+                worker,
+                restarts,
+                delay_ms,
+                exit,
+                ..
+            } => write!(
                 f,
                 "worker {worker} ends again and again ({restarts} restarts, last: {exit}); it is \
                  started every {} at most",

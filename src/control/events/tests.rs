@@ -13,12 +13,18 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
     vec![
         (
             "master_started",
-            Event::MasterStarted { pid, version: text("0.1.0") },
+            Event::MasterStarted {
+                pid,
+                version: text("0.1.0"),
+            },
             "handover 0.1.0 runs, pid 812",
         ),
         (
             "master_stopping",
-            Event::MasterStopping { by: Some(by), drain_timeout_ms: 20_000 },
+            Event::MasterStopping {
+                by: Some(by),
+                drain_timeout_ms: 20_000,
+            },
             "stopping, asked by uid 0 (pid 4711); drains 20 s at most",
         ),
         (
@@ -52,7 +58,9 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "config_refused",
-            Event::ConfigRefused { reason: text("web.toml:3:1: no") },
+            Event::ConfigRefused {
+                reason: text("web.toml:3:1: no"),
+            },
             "the config has a fault, nothing changed: web.toml:3:1: no",
         ),
         (
@@ -67,23 +75,41 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "bake_started",
-            Event::BakeStarted { generation, bake_ms: 1000 },
+            Event::BakeStarted {
+                generation,
+                bake_ms: 1000,
+            },
             "generation 8 is ready and bakes for 1 s",
         ),
         (
             "generation_active",
-            Event::GenerationActive { generation, previous: Some(7) },
+            Event::GenerationActive {
+                generation,
+                previous: Some(7),
+            },
             "generation 8 is active",
         ),
         (
             "generation_draining",
-            Event::GenerationDraining { generation: 7, workers: 2, drain_timeout_ms: 20_000 },
+            Event::GenerationDraining {
+                generation: 7,
+                workers: 2,
+                drain_timeout_ms: 20_000,
+            },
             "generation 7 drains, 20 s at most",
         ),
-        ("generation_ended", Event::GenerationEnded { generation: 7 }, "generation 7 ended"),
+        (
+            "generation_ended",
+            Event::GenerationEnded { generation: 7 },
+            "generation 7 ended",
+        ),
         (
             "generation_failed",
-            Event::GenerationFailed { generation, worker: None, reason: text("not ready") },
+            Event::GenerationFailed {
+                generation,
+                worker: None,
+                reason: text("not ready"),
+            },
             "generation 8 failed: not ready",
         ),
         (
@@ -99,12 +125,21 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "rollback",
-            Event::Rollback { operation: None, from: 8, to: 7, reason: text("it died") },
+            Event::Rollback {
+                operation: None,
+                from: 8,
+                to: 7,
+                reason: text("it died"),
+            },
             "generation 8 is let go: it died; generation 7 serves as before",
         ),
         (
             "worker_launched",
-            Event::WorkerLaunched { worker: worker.clone(), generation, pid },
+            Event::WorkerLaunched {
+                worker: worker.clone(),
+                generation,
+                pid,
+            },
             "worker 8.0 launched, pid 812",
         ),
         (
@@ -120,7 +155,11 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "worker_status",
-            Event::WorkerStatus { worker: worker.clone(), generation, status: text("warm") },
+            Event::WorkerStatus {
+                worker: worker.clone(),
+                generation,
+                status: text("warm"),
+            },
             "worker 8.0: warm",
         ),
         (
@@ -146,17 +185,30 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "worker_drained",
-            Event::WorkerDrained { worker: worker.clone(), generation, drain_ms: 340 },
+            Event::WorkerDrained {
+                worker: worker.clone(),
+                generation,
+                drain_ms: 340,
+            },
             "worker 8.0 drained in 340 ms",
         ),
         (
             "worker_killed",
-            Event::WorkerKilled { worker: worker.clone(), generation, pid, reason: text("late") },
+            Event::WorkerKilled {
+                worker: worker.clone(),
+                generation,
+                pid,
+                reason: text("late"),
+            },
             "worker 8.0 was killed (pid 812): late",
         ),
         (
             "worker_elsewhere",
-            Event::WorkerElsewhere { worker: worker.clone(), generation, reason: text("no") },
+            Event::WorkerElsewhere {
+                worker: worker.clone(),
+                generation,
+                reason: text("no"),
+            },
             "worker 8.0: no",
         ),
         (
@@ -173,31 +225,57 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
         ),
         (
             "output_dropped",
-            Event::OutputDropped { worker, generation, lines: 1 },
+            Event::OutputDropped {
+                worker,
+                generation,
+                lines: 1,
+            },
             "1 line of worker 8.0 not kept",
         ),
         (
             "release_changed",
-            Event::ReleaseChanged { generation, files: vec![text("/srv/a"), text("/srv/b")] },
+            Event::ReleaseChanged {
+                generation,
+                files: vec![text("/srv/a"), text("/srv/b")],
+            },
             "a worker of generation 8 starts from files that changed: /srv/a, /srv/b",
         ),
         (
             "listener_repaired",
-            Event::ListenerRepaired { listener: text("http"), what: text("listening again") },
+            Event::ListenerRepaired {
+                listener: text("http"),
+                what: text("listening again"),
+            },
             "listener http was broken and is repaired: listening again",
         ),
         (
             "listener_failed",
-            Event::ListenerFailed { listener: text("http"), reason: text("in use") },
+            Event::ListenerFailed {
+                listener: text("http"),
+                reason: text("in use"),
+            },
             "listener http is broken: in use",
         ),
         (
             "listener_changed",
-            Event::ListenerChanged { listener: text("http"), what: text("O_NONBLOCK is set") },
+            Event::ListenerChanged {
+                listener: text("http"),
+                what: text("O_NONBLOCK is set"),
+            },
             "listener http: O_NONBLOCK is set",
         ),
-        ("warning", Event::Warning { message: text("look") }, "look"),
-        ("gap", Event::Gap { from: 1, to: 9 }, "events 1 to 9 are no longer kept"),
+        (
+            "warning",
+            Event::Warning {
+                message: text("look"),
+            },
+            "look",
+        ),
+        (
+            "gap",
+            Event::Gap { from: 1, to: 9 },
+            "events 1 to 9 are no longer kept",
+        ),
     ]
 }
 
@@ -233,7 +311,11 @@ fn an_event_of_a_newer_version_keeps_its_fields() {
 
 #[test]
 fn an_event_without_its_number_is_none() {
-    for json in [r#"{"at":"2026-03-21T17:04:05Z","kind":"gap"}"#, r#"{"seq":"1"}"#, "[]"] {
+    for json in [
+        r#"{"at":"2026-03-21T17:04:05Z","kind":"gap"}"#,
+        r#"{"seq":"1"}"#,
+        "[]",
+    ] {
         serde_json::from_str::<EventView>(json).expect_err(json);
     }
 }

@@ -96,12 +96,18 @@ pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
     if let Some(parent) = path.parent() {
         make_parents(parent, user)?;
         if let Some(reason) = distrust(parent, user) {
-            return Err(PathError::Unsafe { path: parent.to_owned(), reason });
+            return Err(PathError::Unsafe {
+                path: parent.to_owned(),
+                reason,
+            });
         }
     }
     make(path, user)?;
     let lock = take_lock(path, name)?;
-    Ok(RuntimeDir { path: path.to_owned(), lock })
+    Ok(RuntimeDir {
+        path: path.to_owned(),
+        lock,
+    })
 }
 
 impl RuntimeDir {
@@ -170,7 +176,10 @@ fn check_length(path: &Path) -> Result<(), PathError> {
     let socket = path.join(format!("{CONTROL_SOCKET}.new"));
     let length = socket.as_os_str().len();
     if length > SOCKET_PATH_MAX {
-        return Err(PathError::TooLong { path: socket, length });
+        return Err(PathError::TooLong {
+            path: socket,
+            length,
+        });
     }
     Ok(())
 }
@@ -206,7 +215,10 @@ fn make(path: &Path, user: u32) -> Result<(), PathError> {
     } else {
         return Ok(());
     };
-    Err(PathError::Unsafe { path: path.to_owned(), reason })
+    Err(PathError::Unsafe {
+        path: path.to_owned(),
+        reason,
+    })
 }
 
 fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
@@ -224,7 +236,10 @@ fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let path = directory.to_owned();
-            return Err(PathError::InUse { holder: Holder::of(&path), path });
+            return Err(PathError::InUse {
+                holder: Holder::of(&path),
+                path,
+            });
         }
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
@@ -255,7 +270,10 @@ mod tests {
         let listener = dir.bind_control().expect("bound");
         assert_eq!(mode(&dir.control_socket()), 0o600);
         UnixStream::connect(dir.control_socket()).expect("it listens");
-        let me = Holder { pid: std::process::id().cast_signed(), name: "web".to_owned() };
+        let me = Holder {
+            pid: std::process::id().cast_signed(),
+            name: "web".to_owned(),
+        };
         assert_eq!(Holder::of(dir.path()), Some(me));
         drop(listener);
         dir.remove_control().expect("removed");
@@ -269,7 +287,10 @@ mod tests {
         let _dir = prepare(&path, "web").expect("fresh");
         let error = prepare(&path, "other").expect_err("in use").to_string();
         let pid = std::process::id();
-        assert!(error.contains(&format!("running master (web, pid {pid})")), "{error}");
+        assert!(
+            error.contains(&format!("running master (web, pid {pid})")),
+            "{error}"
+        );
     }
 
     #[test]
@@ -296,7 +317,10 @@ mod tests {
         fs::create_dir(&path).expect("made");
         open(&path, 0o777);
         let error = prepare(&path, "web").expect_err("unsafe").to_string();
-        assert!(error.contains("others may write to it (mode 0777)"), "{error}");
+        assert!(
+            error.contains("others may write to it (mode 0777)"),
+            "{error}"
+        );
         open(&path, 0o755);
         open(room.path(), 0o777);
         let error = prepare(&path, "web").expect_err("unsafe above").to_string();
@@ -323,6 +347,9 @@ mod tests {
     #[test]
     fn a_path_too_long_for_a_socket_says_so() {
         let error = prepare(&Path::new("/tmp").join("x".repeat(120)), "web").expect_err("long");
-        assert!(error.to_string().contains("choose a shorter --runtime-dir"), "{error}");
+        assert!(
+            error.to_string().contains("choose a shorter --runtime-dir"),
+            "{error}"
+        );
     }
 }

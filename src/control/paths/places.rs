@@ -112,11 +112,21 @@ mod tests {
         for (user, systemd, xdg, expected) in [
             (0, None, None, "/run/handover/web"),
             (0, None, Some("/run/user/0"), "/run/handover/web"),
-            (1000, None, Some("/run/user/1000"), "/run/user/1000/handover/web"),
+            (
+                1000,
+                None,
+                Some("/run/user/1000"),
+                "/run/user/1000/handover/web",
+            ),
             (1000, None, None, "/tmp/handover-1000/web"),
             (1000, None, Some(""), "/tmp/handover-1000/web"),
             (1000, None, Some("relative"), "/tmp/handover-1000/web"),
-            (1000, Some("/run/handover/x"), Some("/run/user/1000"), "/run/handover/x"),
+            (
+                1000,
+                Some("/run/handover/x"),
+                Some("/run/user/1000"),
+                "/run/handover/x",
+            ),
             (0, Some("/run/a:/run/b"), None, "/run/a"),
             (0, Some(""), None, "/run/handover/web"),
         ] {

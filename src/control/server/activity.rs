@@ -39,7 +39,10 @@ impl Activity {
     /// A connection that was just made, and owes its first request.
     pub(super) fn new() -> Arc<Self> {
         let phase = Phase::Head(Instant::now());
-        Arc::new(Self(Mutex::new(State { phase, write_blocked: None })))
+        Arc::new(Self(Mutex::new(State {
+            phase,
+            write_blocked: None,
+        })))
     }
 
     /// A request's head was read.
@@ -60,7 +63,9 @@ impl Activity {
             Phase::Head(since) => Some(since + limits.head_timeout),
             Phase::Busy => None,
         };
-        let write = state.write_blocked.map(|since| since + limits.write_timeout);
+        let write = state
+            .write_blocked
+            .map(|since| since + limits.write_timeout);
         match (phase, write) {
             (Some(phase), Some(write)) => Some(phase.min(write)),
             (phase, write) => phase.or(write),

@@ -24,11 +24,17 @@ enum Content {
 
 impl Body {
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole(Some(bytes).filter(|b| !b.is_empty())), tracked: None }
+        Self {
+            content: Content::Whole(Some(bytes).filter(|b| !b.is_empty())),
+            tracked: None,
+        }
     }
 
     pub(super) fn events(stream: EventStream) -> Self {
-        Self { content: Content::Events(stream), tracked: None }
+        Self {
+            content: Content::Events(stream),
+            tracked: None,
+        }
     }
 
     /// Tells `activity` when this body was handed over or given up.
@@ -56,9 +62,9 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Content::Events(stream) => {
-                stream.poll_next(cx).map(|bytes| bytes.map(|b| Ok(Frame::data(b))))
-            }
+            Content::Events(stream) => stream
+                .poll_next(cx)
+                .map(|bytes| bytes.map(|b| Ok(Frame::data(b)))),
         }
     }
 

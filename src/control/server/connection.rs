@@ -63,7 +63,9 @@ where
         if connection.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        let deadline = activity.deadline(limits).unwrap_or_else(|| Instant::now() + FAR);
+        let deadline = activity
+            .deadline(limits)
+            .unwrap_or_else(|| Instant::now() + FAR);
         if alarm.deadline() != deadline {
             // "Far" moves with every poll, but an earlier alarm only polls once more.
             alarm.as_mut().reset(deadline);

@@ -36,7 +36,9 @@ where
         let query = Query::parse(request.uri().query().unwrap_or(""), names)?;
         context.answer(route, &query, request, caller).await
     };
-    answer.await.unwrap_or_else(|error: ApiError| reply::error(&error))
+    answer
+        .await
+        .unwrap_or_else(|error: ApiError| reply::error(&error))
 }
 
 impl Context {
@@ -70,20 +72,34 @@ impl Context {
                 let generation = query.get("generation", "a generation's number")?;
                 let after = query.get("after", "the \"next\" of an earlier answer")?;
                 let lines = query.get("lines", "a number of lines")?;
-                self.plain(Call::Logs { worker, generation, after, lines }).await
+                self.plain(Call::Logs {
+                    worker,
+                    generation,
+                    after,
+                    lines,
+                })
+                .await
             }
             Route::Events => self.events(query, &request),
             Route::Operation(id) => {
-                let wait = query.get("wait", "true, false or drained")?.unwrap_or(Wait::Not);
+                let wait = query
+                    .get("wait", "true, false or drained")?
+                    .unwrap_or(Wait::Not);
                 self.operation(Call::Operation(id), wait).await
             }
             Route::Start(kind) => {
-                let wait = query.get("wait", "true, false or drained")?.unwrap_or(Wait::Ended);
+                let wait = query
+                    .get("wait", "true, false or drained")?
+                    .unwrap_or(Wait::Ended);
                 let body = self.body(request).await?;
                 let kind = order(kind, &body)?;
                 let drained =
                     matches!(&kind, OperationRequest::Upgrade(request) if request.drained);
-                let wait = if drained && wait == Wait::Ended { Wait::Drained } else { wait };
+                let wait = if drained && wait == Wait::Ended {
+                    Wait::Drained
+                } else {
+                    wait
+                };
                 self.operation(Call::Start { kind, by: caller }, wait).await
             }
         }
@@ -94,10 +110,14 @@ impl Context {
         Ok(match self.ask(call).await? {
             Answer::Json(json) => reply::json(StatusCode::OK, &json),
             Answer::Text(text) => reply::text(StatusCode::OK, text),
-            Answer::Ready { ready: true, detail } => reply::text(StatusCode::OK, detail + "\n"),
-            Answer::Ready { ready: false, detail } => {
-                reply::text(StatusCode::SERVICE_UNAVAILABLE, detail + "\n")
-            }
+            Answer::Ready {
+                ready: true,
+                detail,
+            } => reply::text(StatusCode::OK, detail + "\n"),
+            Answer::Ready {
+                ready: false,
+                detail,
+            } => reply::text(StatusCode::SERVICE_UNAVAILABLE, detail + "\n"),
             Answer::Operation(progress) => reply::view(StatusCode::OK, &*progress.borrow()),
             Answer::Error(error) => return Err(error),
         })
@@ -109,11 +129,17 @@ impl Context {
             Answer::Operation(progress) => progress,
             Answer::Error(error) => return Err(error),
             other => {
-                return Err(ApiError::internal(format_args!("no operation, but {other:?}")));
+                return Err(ApiError::internal(format_args!(
+                    "no operation, but {other:?}"
+                )));
             }
         };
         if wait == Wait::Not {
-            let status = if begins { StatusCode::ACCEPTED } else { StatusCode::OK };
+            let status = if begins {
+                StatusCode::ACCEPTED
+            } else {
+                StatusCode::OK
+            };
             return Ok(reply::view(status, &*progress.borrow()));
         }
         let operation = self.outcome(progress, wait).await?;
@@ -139,7 +165,10 @@ impl Context {
         if operation.is_ended() {
             return Ok(operation);
         }
-        let what = format_args!("{} {} did not end: the master ends", operation.kind, operation.id);
+        let what = format_args!(
+            "{} {} did not end: the master ends",
+            operation.kind, operation.id
+        );
         Err(ApiError::new(gone, what))
     }
 
@@ -155,12 +184,19 @@ impl Context {
         if follow {
             let since = since.unwrap_or_else(|| self.events.last());
             let subscription = self.events.subscribe(since);
-            return Ok(reply::events(EventStream::new(subscription, self.limits.heartbeat)));
+            return Ok(reply::events(EventStream::new(
+                subscription,
+                self.limits.heartbeat,
+            )));
         }
         let kept = self.events.after(since.unwrap_or(0));
-        let events: Vec<EventView> =
-            kept.iter().filter_map(|stored| serde_json::from_slice(&stored.json).ok()).collect();
-        let last = events.last().map_or_else(|| self.events.last(), |newest| newest.seq);
+        let events: Vec<EventView> = kept
+            .iter()
+            .filter_map(|stored| serde_json::from_slice(&stored.json).ok())
+            .collect();
+        let last = events
+            .last()
+            .map_or_else(|| self.events.last(), |newest| newest.seq);
         Ok(reply::view(StatusCode::OK, &EventsView { events, last }))
     }
 
@@ -168,7 +204,10 @@ impl Context {
         let (sender, answer) = oneshot::channel();
         let stopping = || ApiError::new(ErrorKind::Stopping, "the master ends");
         let asked = async {
-            self.calls.send((call, sender)).await.map_err(|_| stopping())?;
+            self.calls
+                .send((call, sender))
+                .await
+                .map_err(|_| stopping())?;
             answer.await.map_err(|_| stopping())
         };
         let patience = self.limits.answer_timeout;
@@ -198,9 +237,9 @@ impl Context {
                 Err(ApiError::new(ErrorKind::TooSlow, message))
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(error)) => {
-                Err(ApiError::bad_request(format_args!("the body broke off: {error}")))
-            }
+            Ok(Err(error)) => Err(ApiError::bad_request(format_args!(
+                "the body broke off: {error}"
+            ))),
             Ok(Ok(body)) => Ok(body.to_bytes()),
         }
     }

@@ -28,7 +28,11 @@ pub async fn feed(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         ..Limits::default()
     };
     let events = EventLog::new();
-    let context = Arc::new(Context { calls, events: events.clone(), limits });
+    let context = Arc::new(Context {
+        calls,
+        events: events.clone(),
+        limits,
+    });
     let (client, server) = tokio::io::duplex(64 * 1024);
     let caller = Caller { uid: 0, pid: 1 };
     let exchange = async {
@@ -49,7 +53,9 @@ pub async fn feed(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         );
         answer
     };
-    timeout(Duration::from_secs(10), exchange).await.map_err(|_| "the connection did not end")
+    timeout(Duration::from_secs(10), exchange)
+        .await
+        .map_err(|_| "the connection did not end")
 }
 
 /// Answers every call until the server is gone.
@@ -62,7 +68,10 @@ async fn say_yes(mut asked: mpsc::Receiver<Request>) {
                 operation.drained = true;
                 Answer::Operation(watch::channel(operation).1)
             }
-            Call::Ready => Answer::Ready { ready: true, detail: "ready".to_owned() },
+            Call::Ready => Answer::Ready {
+                ready: true,
+                detail: "ready".to_owned(),
+            },
             other => Answer::Text(format!("{other:?}")),
         };
         // A client that went away wants no answer.

@@ -115,7 +115,11 @@ pub async fn serve_within(
         places: Arc::new(Semaphore::new(limits.connections)),
         refusals: Arc::new(Semaphore::new(limits.refusals)),
         owner: rustix::process::geteuid().as_raw(),
-        context: Arc::new(Context { calls, events, limits }),
+        context: Arc::new(Context {
+            calls,
+            events,
+            limits,
+        }),
         tasks: JoinSet::new(),
         warned: None,
     };
@@ -169,7 +173,10 @@ impl Server {
 
     fn admit(&mut self, stream: UnixStream) {
         let caller = match stream.peer_cred() {
-            Ok(peer) => Caller { uid: peer.uid(), pid: peer.pid().unwrap_or(0) },
+            Ok(peer) => Caller {
+                uid: peer.uid(),
+                pid: peer.pid().unwrap_or(0),
+            },
             // Without a name nobody comes in.
             Err(_) => return,
         };
@@ -207,7 +214,10 @@ impl Server {
         }
         let now = Instant::now();
         let again = Duration::from_secs(60);
-        if self.warned.is_none_or(|last| now.duration_since(last) >= again) {
+        if self
+            .warned
+            .is_none_or(|last| now.duration_since(last) >= again)
+        {
             self.warned = Some(now);
             let message = format!("the control socket cannot accept a connection: {error}");
             self.context.events.push(&Event::Warning { message });
@@ -228,8 +238,10 @@ fn forbidden(caller: Caller, owner: u32) -> Option<ApiError> {
     if caller.uid == 0 || caller.uid == owner {
         return None;
     }
-    let message =
-        format_args!("uid {} may not speak to this master, which runs as uid {owner}", caller.uid);
+    let message = format_args!(
+        "uid {} may not speak to this master, which runs as uid {owner}",
+        caller.uid
+    );
     let error = ApiError::new(ErrorKind::Forbidden, message);
     Some(error.hint(format_args!("ask as root or as uid {owner}")))
 }

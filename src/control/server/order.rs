@@ -58,7 +58,11 @@ pub(super) fn order(kind: OperationKind, body: &[u8]) -> Result<OperationRequest
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    let body = if body.trim_ascii().is_empty() {
+        b"{}"
+    } else {
+        body
+    };
     // The message ends in "at line L column C".
     serde_json::from_slice(body).map_err(|error| {
         ApiError::bad_request(format_args!("the body is not as expected: {error}"))
@@ -81,10 +85,16 @@ fn upgrade(request: UpgradeRequest) -> Result<UpgradeRequest, ApiError> {
             return Err(ApiError::bad_request(message));
         }
         if value.contains('\0') {
-            return Err(ApiError::bad_request(format_args!("\"env\": {name} holds a NUL")));
+            return Err(ApiError::bad_request(format_args!(
+                "\"env\": {name} holds a NUL"
+            )));
         }
     }
-    if request.env_file.as_ref().is_some_and(|path| !path.is_absolute()) {
+    if request
+        .env_file
+        .as_ref()
+        .is_some_and(|path| !path.is_absolute())
+    {
         return Err(ApiError::bad_request("\"env_file\" is no absolute path"));
     }
     Ok(request)

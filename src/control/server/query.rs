@@ -51,7 +51,11 @@ fn unknown(name: &str, allowed: &[&str]) -> ApiError {
 }
 
 fn decode(text: &str) -> Result<String, ApiError> {
-    let hex = |byte: u8| char::from(byte).to_digit(16).and_then(|n| u8::try_from(n).ok());
+    let hex = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|n| u8::try_from(n).ok())
+    };
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
@@ -94,7 +98,9 @@ mod tests {
         assert_eq!(message("since=%4"), "a % in the query starts no %XX");
         assert_eq!(message("since=%ff"), "the query is no UTF-8");
         let query = Query::parse("since=-1", &["since"]).expect("a text");
-        let error = query.get::<u64>("since", "a number").expect_err("no number");
+        let error = query
+            .get::<u64>("since", "a number")
+            .expect_err("no number");
         assert_eq!(error.message, "?since= is a number, not \"-1\"");
     }
 

@@ -46,10 +46,15 @@ pub(super) fn error(error: &ApiError) -> Response<Body> {
     let status =
         StatusCode::from_u16(error.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // Strings only: this JSON cannot fail.
-    let body = serde_json::to_vec(&ErrorBody { error: error.clone() }).unwrap_or_default();
+    let body = serde_json::to_vec(&ErrorBody {
+        error: error.clone(),
+    })
+    .unwrap_or_default();
     let mut response = json(status, &body.into());
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }
@@ -58,7 +63,9 @@ pub(super) fn error(error: &ApiError) -> Response<Body> {
 pub(super) fn no_route(refusal: &NoRoute) -> Response<Body> {
     let mut response = error(&refusal.error);
     if let Some(methods) = refusal.allow {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static(methods));
     }
     response
 }

@@ -43,7 +43,12 @@ const fn entry(
     query: &'static [&'static str],
     route: fn(&str) -> Route,
 ) -> Entry {
-    Entry { method, path, query, route }
+    Entry {
+        method,
+        path,
+        query,
+        route,
+    }
 }
 
 const LOGS: &[&str] = &["generation", "worker", "after", "lines"];
@@ -55,17 +60,35 @@ const TABLE: &[Entry] = &[
     entry("GET", "/v1/history", &[], |_| Route::History),
     entry("GET", "/v1/events", &["since", "follow"], |_| Route::Events),
     entry("GET", "/v1/logs", LOGS, |_| Route::Logs { worker: None }),
-    entry("GET", "/v1/workers/*/logs", &["after", "lines"], |id| Route::Logs {
-        worker: Some(id.to_owned()),
+    entry("GET", "/v1/workers/*/logs", &["after", "lines"], |id| {
+        Route::Logs {
+            worker: Some(id.to_owned()),
+        }
     }),
-    entry("GET", "/v1/operations/*", WAIT, |id| Route::Operation(id.to_owned())),
-    entry("POST", "/v1/upgrade", WAIT, |_| Route::Start(OperationKind::Upgrade)),
-    entry("POST", "/v1/rollback", WAIT, |_| Route::Start(OperationKind::Rollback)),
-    entry("POST", "/v1/promote", WAIT, |_| Route::Start(OperationKind::Promote)),
-    entry("POST", "/v1/abort", WAIT, |_| Route::Start(OperationKind::Abort)),
-    entry("POST", "/v1/reload", WAIT, |_| Route::Start(OperationKind::Reload)),
-    entry("POST", "/v1/scale", WAIT, |_| Route::Start(OperationKind::Scale)),
-    entry("POST", "/v1/stop", WAIT, |_| Route::Start(OperationKind::Stop)),
+    entry("GET", "/v1/operations/*", WAIT, |id| {
+        Route::Operation(id.to_owned())
+    }),
+    entry("POST", "/v1/upgrade", WAIT, |_| {
+        Route::Start(OperationKind::Upgrade)
+    }),
+    entry("POST", "/v1/rollback", WAIT, |_| {
+        Route::Start(OperationKind::Rollback)
+    }),
+    entry("POST", "/v1/promote", WAIT, |_| {
+        Route::Start(OperationKind::Promote)
+    }),
+    entry("POST", "/v1/abort", WAIT, |_| {
+        Route::Start(OperationKind::Abort)
+    }),
+    entry("POST", "/v1/reload", WAIT, |_| {
+        Route::Start(OperationKind::Reload)
+    }),
+    entry("POST", "/v1/scale", WAIT, |_| {
+        Route::Start(OperationKind::Scale)
+    }),
+    entry("POST", "/v1/stop", WAIT, |_| {
+        Route::Start(OperationKind::Stop)
+    }),
     entry("GET", "/healthz", &[], |_| Route::Healthz),
     entry("GET", "/readyz", &[], |_| Route::Readyz),
     entry("GET", "/metrics", &[], |_| Route::Metrics),
@@ -76,10 +99,14 @@ pub(super) fn find(
     method: &Method,
     path: &str,
 ) -> Result<(Route, &'static [&'static str]), NoRoute> {
-    let Some((entry, id)) =
-        TABLE.iter().find_map(|entry| matches(entry.path, path).map(|id| (entry, id)))
+    let Some((entry, id)) = TABLE
+        .iter()
+        .find_map(|entry| matches(entry.path, path).map(|id| (entry, id)))
     else {
-        return Err(NoRoute { error: no_such_path(path), allow: None });
+        return Err(NoRoute {
+            error: no_such_path(path),
+            allow: None,
+        });
     };
     let read = entry.method == "GET";
     // HEAD is GET without the body (RFC 9110, section 9.3.2); hyper leaves it out.
@@ -88,7 +115,10 @@ pub(super) fn find(
     }
     let message = format_args!("{} is {}, not {method}", entry.path, entry.method);
     let error = ApiError::new(ErrorKind::MethodNotAllowed, message);
-    Err(NoRoute { error, allow: Some(if read { "GET, HEAD" } else { "POST" }) })
+    Err(NoRoute {
+        error,
+        allow: Some(if read { "GET, HEAD" } else { "POST" }),
+    })
 }
 
 /// The id in `path` (empty where the pattern has none), if it fits.
@@ -128,7 +158,10 @@ mod tests {
     #[test]
     fn every_entry_is_found_by_its_own_path() {
         for entry in TABLE {
-            let method: Method = entry.method.parse().expect("methods of the table are valid");
+            let method: Method = entry
+                .method
+                .parse()
+                .expect("methods of the table are valid");
             let (route, query) =
                 find(&method, &entry.path.replace('*', "8.0")).expect("its own path");
             assert_eq!(route, (entry.route)("8.0"));
@@ -139,7 +172,10 @@ mod tests {
     #[test]
     fn an_id_stands_in_its_place_only() {
         let found = |path| find(&Method::GET, path).map(|(route, _)| route).ok();
-        assert_eq!(found("/v1/operations/up_12"), Some(Route::Operation("up_12".to_owned())));
+        assert_eq!(
+            found("/v1/operations/up_12"),
+            Some(Route::Operation("up_12".to_owned()))
+        );
         for path in [
             "/v1/operations/",
             "/v1/operations/a/b",

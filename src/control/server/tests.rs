@@ -50,7 +50,14 @@ impl Harness {
         let (calls, asked) = mpsc::channel(16);
         let events = EventLog::new();
         let server = tokio::spawn(serve_within(listener, calls, events.clone(), limits));
-        (Self { directory, events, server }, asked)
+        (
+            Self {
+                directory,
+                events,
+                server,
+            },
+            asked,
+        )
     }
 
     fn socket(&self) -> PathBuf {
@@ -68,7 +75,10 @@ impl Harness {
 
     /// One request without a body, with its headers.
     async fn ask(&self, line: &str) -> String {
-        self.raw(format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+        self.raw(format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        ))
+        .await
     }
 
     async fn post(&self, path: &str, body: &str) -> String {
@@ -100,7 +110,11 @@ async fn read_all(stream: &mut UnixStream) -> String {
 
 /// The status of an answer; 0 when there is none.
 fn status(answer: &str) -> u16 {
-    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The JSON of an answer's body.
@@ -112,7 +126,10 @@ fn json(answer: &str) -> serde_json::Value {
 /// A master that repeats what it was asked.
 fn echo(call: Call) -> Answer {
     match call {
-        Call::Ready => Answer::Ready { ready: false, detail: "starting".to_owned() },
+        Call::Ready => Answer::Ready {
+            ready: false,
+            detail: "starting".to_owned(),
+        },
         other => Answer::view(&format!("{other:?}")),
     }
 }

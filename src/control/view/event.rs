@@ -29,14 +29,24 @@ impl EventView {
     pub fn new(seq: u64, at: Timestamp, event: &Event) -> Self {
         // An enum of plain fields, tagged inside, is always an object.
         let Ok(Value::Object(mut fields)) = serde_json::to_value(event) else {
-            return Self { seq, at, kind: String::new(), fields: Map::new() };
+            return Self {
+                seq,
+                at,
+                kind: String::new(),
+                fields: Map::new(),
+            };
         };
         let kind = match fields.remove("kind") {
             Some(Value::String(kind)) => kind,
             _ => String::new(),
         };
         fields.retain(|_, value| !value.is_null());
-        Self { seq, at, kind, fields }
+        Self {
+            seq,
+            at,
+            kind,
+            fields,
+        }
     }
 
     /// The event with its fields; none when this version does not know it.
@@ -64,12 +74,20 @@ impl Serialize for EventView {
 impl<'de> Deserialize<'de> for EventView {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = Map::deserialize(deserializer)?;
-        let mut take =
-            |name: &'static str| fields.remove(name).ok_or_else(|| D::Error::missing_field(name));
+        let mut take = |name: &'static str| {
+            fields
+                .remove(name)
+                .ok_or_else(|| D::Error::missing_field(name))
+        };
         let seq = u64::deserialize(take("seq")?).map_err(D::Error::custom)?;
         let at = Timestamp::deserialize(take("at")?).map_err(D::Error::custom)?;
         let kind = String::deserialize(take("kind")?).map_err(D::Error::custom)?;
-        Ok(Self { seq, at, kind, fields })
+        Ok(Self {
+            seq,
+            at,
+            kind,
+            fields,
+        })
     }
 }
 

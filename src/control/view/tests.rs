@@ -62,7 +62,10 @@ where
     T: Copy + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     for value in all {
-        assert_eq!(serde_json::to_value(value).expect("json"), json!(word(*value)));
+        assert_eq!(
+            serde_json::to_value(value).expect("json"),
+            json!(word(*value))
+        );
         let back: T = serde_json::from_value(json!(word(*value))).expect("reads back");
         assert_eq!(back, *value);
     }
@@ -82,9 +85,15 @@ fn the_word_of_a_state_is_its_json() {
 
 #[test]
 fn an_operation_carries_id_kind_state_result_reason_and_by() {
-    let mut operation =
-        OperationView::new("up_1", OperationKind::Upgrade, Caller { uid: 1000, pid: 42 });
-    operation.end(OperationResult::Failed, Some("worker 2.0 exited".to_owned()));
+    let mut operation = OperationView::new(
+        "up_1",
+        OperationKind::Upgrade,
+        Caller { uid: 1000, pid: 42 },
+    );
+    operation.end(
+        OperationResult::Failed,
+        Some("worker 2.0 exited".to_owned()),
+    );
     let json = serde_json::to_value(&operation).expect("json");
     for (name, value) in [
         ("id", json!("up_1")),
@@ -97,7 +106,10 @@ fn an_operation_carries_id_kind_state_result_reason_and_by() {
     ] {
         assert_eq!(json[name], value, "{name}");
     }
-    assert_eq!(serde_json::from_value::<OperationView>(json).expect("reads back"), operation);
+    assert_eq!(
+        serde_json::from_value::<OperationView>(json).expect("reads back"),
+        operation
+    );
 }
 
 #[test]
@@ -108,6 +120,9 @@ fn the_last_upgrade_is_known_once_it_ended() {
     operation.started_at = Timestamp::from_millis(0);
     operation.end(OperationResult::Aborted, Some("asked".to_owned()));
     let last = LastUpgrade::of(&operation).expect("ended");
-    assert_eq!((last.id.as_str(), last.result), ("up_1", OperationResult::Aborted));
+    assert_eq!(
+        (last.id.as_str(), last.result),
+        ("up_1", OperationResult::Aborted)
+    );
     assert!(last.duration_ms > 0);
 }

@@ -19,12 +19,24 @@ pub struct Answer {
 impl Answer {
     /// N of "hello from generation N (pid P)".
     pub fn generation(&self) -> Option<u32> {
-        self.body.split("generation ").nth(1)?.split(' ').next()?.parse().ok()
+        self.body
+            .split("generation ")
+            .nth(1)?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()
     }
 
     /// P of it.
     pub fn pid(&self) -> Option<i32> {
-        self.body.split("pid ").nth(1)?.split(')').next()?.parse().ok()
+        self.body
+            .split("pid ")
+            .nth(1)?
+            .split(')')
+            .next()?
+            .parse()
+            .ok()
     }
 }
 
@@ -89,7 +101,10 @@ fn ask<S: Read + Write>(
         }
         if length == 0 {
             let kind = io::ErrorKind::UnexpectedEof;
-            return Err(io::Error::new(kind, format!("closed after {:?}", text.as_ref())));
+            return Err(io::Error::new(
+                kind,
+                format!("closed after {:?}", text.as_ref()),
+            ));
         }
     }
 }
@@ -100,10 +115,17 @@ fn parse(text: &str, at_end: bool) -> Option<Answer> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let header = |wanted: &str| {
         let lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v)
+        lines
+            .into_iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, v)| v)
     };
     let length: Option<usize> = header("content-length").and_then(|length| length.parse().ok());
     let whole = length.map_or(at_end, |length| body.len() >= length);
     let keeps = !header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    whole.then(|| Answer { status, body: body.to_owned(), keeps })
+    whole.then(|| Answer {
+        status,
+        body: body.to_owned(),
+        keeps,
+    })
 }

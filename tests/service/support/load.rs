@@ -40,12 +40,19 @@ impl Load {
     fn of(address: &str, kinds: &[fn(&str, &mut Client)]) -> Self {
         let (stop, tally) = (Arc::default(), Arc::default());
         let clients = kinds.iter().map(|kind| {
-            let mut client = Client { stop: Arc::clone(&stop), tally: Arc::clone(&tally) };
+            let mut client = Client {
+                stop: Arc::clone(&stop),
+                tally: Arc::clone(&tally),
+            };
             let (kind, address) = (*kind, address.to_owned());
             std::thread::spawn(move || kind(&address, &mut client))
         });
         let clients = clients.collect();
-        Self { stop, tally, clients }
+        Self {
+            stop,
+            tally,
+            clients,
+        }
     }
 
     /// Ends the load: not one request failed, and all these generations answered.
@@ -56,7 +63,12 @@ impl Load {
             client.join().expect("a client does not panic");
         }
         let tally = self.tally.lock().expect("no client panicked");
-        assert!(tally.failures.is_empty(), "{} ok, lost: {:#?}", tally.ok, tally.failures);
+        assert!(
+            tally.failures.is_empty(),
+            "{} ok, lost: {:#?}",
+            tally.ok,
+            tally.failures
+        );
         let expected: BTreeSet<u32> = generations.into_iter().collect();
         assert!(
             expected.is_subset(&tally.generations),
@@ -94,7 +106,9 @@ impl Client {
                 answer.keeps
             }
             Ok(answer) => {
-                tally.failures.push(format!("{kind}: status {}", answer.status));
+                tally
+                    .failures
+                    .push(format!("{kind}: status {}", answer.status));
                 false
             }
             Err(error) => {

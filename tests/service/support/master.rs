@@ -42,7 +42,10 @@ impl Ended {
     pub fn says(&self, code: i32, parts: &[&str]) -> &Self {
         assert_eq!(self.code, Some(code), "exit code; {self:#?}");
         for part in parts {
-            assert!(self.stderr.contains(part), "no {part:?} on standard error; {self:#?}");
+            assert!(
+                self.stderr.contains(part),
+                "no {part:?} on standard error; {self:#?}"
+            );
         }
         assert!(!self.stderr.contains("panicked"), "{self:#?}");
         self
@@ -58,7 +61,15 @@ impl Service {
         output: Output,
         notify: UnixDatagram,
     ) -> Self {
-        Self { child, status: None, dir, runtime_dir, mark, output, notify }
+        Self {
+            child,
+            status: None,
+            dir,
+            runtime_dir,
+            mark,
+            output,
+            notify,
+        }
     }
 
     /// Waits for `READY=1`, as systemd does.
@@ -72,7 +83,9 @@ impl Service {
     pub fn wait_notified(&mut self, line: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 8 * 1024];
-        self.notify.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout");
+        self.notify
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("a timeout");
         loop {
             match self.notify.recv(&mut buffer) {
                 Ok(length) => {
@@ -85,8 +98,16 @@ impl Service {
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) => panic!("the notify socket: {error}"),
             }
-            assert!(self.exit().is_none(), "ended without {line}:\n{}", self.said());
-            assert!(Instant::now() < deadline, "no {line} within {PATIENCE:?}:\n{}", self.said());
+            assert!(
+                self.exit().is_none(),
+                "ended without {line}:\n{}",
+                self.said()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "no {line} within {PATIENCE:?}:\n{}",
+                self.said()
+            );
         }
     }
 
@@ -111,7 +132,9 @@ impl Service {
     /// Waits until it printed this.
     #[track_caller]
     pub fn wait_said(&self, part: &str) {
-        eventually(&format!("{part:?} is printed"), || self.said().contains(part).then_some(()));
+        eventually(&format!("{part:?} is printed"), || {
+            self.said().contains(part).then_some(())
+        });
     }
 
     /// A verb of the command line, on this service.
@@ -161,7 +184,9 @@ impl Service {
         let workers = generations
             .filter(|it| it["number"] == generation)
             .flat_map(|it| it["workers"].as_array().expect("a list").clone());
-        workers.filter_map(|it| i32::try_from(it["pid"].as_i64()?).ok()).collect()
+        workers
+            .filter_map(|it| i32::try_from(it["pid"].as_i64()?).ok())
+            .collect()
     }
 
     /// Waits until no process of this generation is left.
@@ -181,7 +206,10 @@ impl Service {
     #[track_caller]
     pub fn address_of(&self, listener: usize) -> String {
         let status = self.status();
-        status["listeners"][listener]["address"].as_str().expect("an address").to_owned()
+        status["listeners"][listener]["address"]
+            .as_str()
+            .expect("an address")
+            .to_owned()
     }
 
     /// Whether an event of this kind happened.
@@ -189,7 +217,9 @@ impl Service {
     pub fn wait_event(&self, kind: &str) -> Value {
         eventually(&format!("there is an event {kind}"), || {
             let events = self.events();
-            let mut events = events.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+            let mut events = events
+                .lines()
+                .filter_map(|l| serde_json::from_str::<Value>(l).ok());
             events.find(|event| event["kind"] == kind)
         })
     }
@@ -217,7 +247,11 @@ impl Service {
         let code = eventually("the master ends", || self.exit()).code();
         self.nothing_left();
         let (stdout, stderr) = self.output.ended();
-        Ended { code, stdout, stderr }
+        Ended {
+            code,
+            stdout,
+            stderr,
+        }
     }
 
     /// `kill -9` for the master and, since nobody takes them over yet, its workers.
@@ -236,7 +270,9 @@ impl Service {
 
     #[track_caller]
     fn nothing_left(&self) {
-        let left = within(Duration::from_secs(5), || marked(&self.mark).is_empty().then_some(()));
+        let left = within(Duration::from_secs(5), || {
+            marked(&self.mark).is_empty().then_some(())
+        });
         if left.is_none() {
             let left: Vec<String> = marked(&self.mark).into_iter().map(describe).collect();
             kill_marked(&self.mark);
@@ -250,11 +286,18 @@ impl Drop for Service {
         if std::thread::panicking() {
             // Why the test failed is best seen in what the service knows at this moment.
             let status = self.ask("GET", "/v1/status", "").map(|answer| answer.body);
-            eprintln!("status: {status:?}\nevents:\n{}\nprinted:\n{}", self.events(), self.said());
+            eprintln!(
+                "status: {status:?}\nevents:\n{}\nprinted:\n{}",
+                self.events(),
+                self.said()
+            );
         }
         // Asked, then told (a second signal stops at once), then forced.
-        for (signal, patience) in [(Signal::SIGTERM, 5), (Signal::SIGTERM, 5), (Signal::SIGKILL, 5)]
-        {
+        for (signal, patience) in [
+            (Signal::SIGTERM, 5),
+            (Signal::SIGTERM, 5),
+            (Signal::SIGKILL, 5),
+        ] {
             if self.exit().is_some() {
                 break;
             }
@@ -289,8 +332,14 @@ impl Output {
 
     /// Standard output and standard error, after their end.
     fn ended(&mut self) -> (String, String) {
-        let mut streams = self.readers.drain(..).map(|r| r.join().expect("no reader panicked"));
-        (streams.next().unwrap_or_default(), streams.next().unwrap_or_default())
+        let mut streams = self
+            .readers
+            .drain(..)
+            .map(|r| r.join().expect("no reader panicked"));
+        (
+            streams.next().unwrap_or_default(),
+            streams.next().unwrap_or_default(),
+        )
     }
 }
 
@@ -301,7 +350,10 @@ fn collect(
     std::thread::spawn(move || {
         let (mut own, mut line) = (String::new(), Vec::new());
         let mut stream = BufReader::new(stream.expect("a pipe"));
-        while stream.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        while stream
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|length| length > 0)
+        {
             let text = String::from_utf8_lossy(&line);
             both.lock().expect("no reader panicked").push_str(&text);
             own.push_str(&text);
@@ -313,8 +365,13 @@ fn collect(
 
 /// Runs a command to its end, with a bound.
 pub fn finish(mut command: Command) -> Ended {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut output = Output::of(&mut child);
     let ended = within(PATIENCE * 2, || child.try_wait().expect("our own child"));
     let Some(status) = ended else {
@@ -323,7 +380,11 @@ pub fn finish(mut command: Command) -> Ended {
         panic!("{command:?} did not end; it said:\n{}", output.text());
     };
     let (stdout, stderr) = output.ended();
-    Ended { code: status.code(), stdout, stderr }
+    Ended {
+        code: status.code(),
+        stdout,
+        stderr,
+    }
 }
 
 /// Processes that carry the mark of a test, zombies apart.
@@ -331,7 +392,8 @@ fn marked(mark: &str) -> Vec<i32> {
     let wanted = format!("TEST_MARK={mark}");
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| carries(*pid, wanted.as_bytes())).collect()
+    pids.filter(|pid| carries(*pid, wanted.as_bytes()))
+        .collect()
 }
 
 fn carries(pid: i32, wanted: &[u8]) -> bool {
@@ -341,7 +403,10 @@ fn carries(pid: i32, wanted: &[u8]) -> bool {
 
 fn describe(pid: i32) -> String {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    format!("{pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "))
+    format!(
+        "{pid}: {}",
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    )
 }
 
 /// Ends what a failed test left; only what carries its mark.

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// Debian's own Python where there is one: what a version manager puts into PATH may be a script.
 pub fn python() -> &'static str {
-    if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
+    if Path::new("/usr/bin/python3").exists() {
+        "/usr/bin/python3"
+    } else {
+        "python3"
+    }
 }
 
 fn example(name: &str) -> String {
@@ -33,7 +37,11 @@ pub fn server_saying(words: &str, file: &Path) {
 pub fn example_server() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_handover"));
     let path = built.with_file_name("examples").join("server");
-    assert!(path.exists(), "{} is missing: cargo build --example server", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: cargo build --example server",
+        path.display()
+    );
     path
 }
 
@@ -79,9 +87,15 @@ impl Broken {
 /// A program that comes from a Debian package; `None` (and a word) where it is not installed.
 pub fn debian(program: &str) -> Option<PathBuf> {
     let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-    let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|p| p.exists());
+    let found = folders
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|p| p.exists());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{program} must be installed for this test");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{program} must be installed for this test"
+        );
         eprintln!("skipped: {program} is not installed");
     }
     found

@@ -13,7 +13,7 @@ use super::master::{Ended, Output, Service, finish};
 /// `handover run` with a runtime and a state directory of its own.
 pub struct Start {
     dir: TempDir,
-    flags: Vec<OsString>,
+    flags: Vec<(String, OsString)>,
     command: Vec<String>,
     env: Vec<(String, String)>,
     before: Vec<OsString>,
@@ -30,11 +30,22 @@ impl Start {
 
     /// This command and nothing else.
     pub fn bare(command: &[String]) -> Self {
-        let dir = tempfile::Builder::new().prefix("handover-").tempdir().expect("a directory");
+        let dir = tempfile::Builder::new()
+            .prefix("handover-")
+            .tempdir()
+            .expect("a directory");
         let command = command.to_vec();
         let (flags, env, before) = (Vec::new(), Vec::new(), Vec::new());
         // Short times, so that a test of an upgrade takes one second and not three.
-        Self { dir, flags, command, env, before, runtime_dir: None }.flag("--bake", "200ms")
+        Self {
+            dir,
+            flags,
+            command,
+            env,
+            before,
+            runtime_dir: None,
+        }
+        .flag("--bake", "200ms")
     }
 
     /// A config file; the command in it stays.
@@ -50,8 +61,13 @@ impl Start {
         self.dir.path().join(name)
     }
 
+    /// Sets an option; `--listen` adds one, every other replaces what was said before.
     pub fn flag(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.flags.extend([OsString::from(name), value.as_ref().to_owned()]);
+        if name != "--listen" {
+            self.flags.retain(|(known, _)| known != name);
+        }
+        self.flags
+            .push((name.to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -101,12 +117,21 @@ impl Start {
     #[track_caller]
     pub fn spawn(self) -> Service {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mark = format!("{}-{number}-{}", std::process::id(), self.dir.path().display());
+        let mark = format!(
+            "{}-{number}-{}",
+            std::process::id(),
+            self.dir.path().display()
+        );
         let socket = self.path("notify");
         let notify = UnixDatagram::bind(&socket).expect("a notify socket");
         let mut command = self.command_line(&mark, &socket);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let output = Output::of(&mut child);
         let runtime_dir = self.runs_in();
         Service::new(child, self.dir, runtime_dir, mark, output, notify)
@@ -118,7 +143,9 @@ impl Start {
         words.push("run".into());
         words.extend(["--runtime-dir".into(), self.runs_in().into_os_string()]);
         words.extend(["--state-dir".into(), self.path("state").into_os_string()]);
-        words.extend(self.flags.iter().cloned());
+        for (name, value) in &self.flags {
+            words.extend([OsString::from(name), value.clone()]);
+        }
         if !self.command.is_empty() {
             words.push("--".into());
             words.extend(self.command.iter().map(OsString::from));
@@ -135,7 +162,11 @@ impl Start {
 /// A call of `handover` itself, in an environment that says nothing of a supervisor.
 pub fn call(verb: &str, runtime_dir: &Path, words: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
-    command.arg(verb).arg("--runtime-dir").arg(runtime_dir).args(words);
+    command
+        .arg(verb)
+        .arg("--runtime-dir")
+        .arg(runtime_dir)
+        .args(words);
     clean(&mut command);
     finish(command)
 }
@@ -144,7 +175,12 @@ fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let of_a_supervisor = ["HANDOVER_", "LISTEN_", "WATCHDOG_"];
-        let others = ["NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "RUNTIME_DIRECTORY"];
+        let others = [
+            "NOTIFY_SOCKET",
+            "INVOCATION_ID",
+            "JOURNAL_STREAM",
+            "RUNTIME_DIRECTORY",
+        ];
         if of_a_supervisor.iter().any(|start| text.starts_with(start))
             || others.contains(&text.as_ref())
         {

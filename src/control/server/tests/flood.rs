@@ -9,30 +9,54 @@ use super::*;
 
 #[tokio::test]
 async fn who_finds_no_place_is_told_to_come_back() {
-    let limits = Limits { connections: 1, ..Limits::default() };
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
     let harness = Harness::start(limits, echo);
-    let mut holder = UnixStream::connect(harness.socket()).await.expect("connected");
-    holder.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    let mut holder = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
+    holder
+        .write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .expect("sent");
     let mut some = [0; 16];
-    holder.read_exact(&mut some).await.expect("it has the place");
+    holder
+        .read_exact(&mut some)
+        .await
+        .expect("it has the place");
     let answer = harness.ask("GET /v1/status").await;
-    assert_eq!((status(&answer), &json(&answer)["error"]["kind"]), (503, &"busy".into()));
+    assert_eq!(
+        (status(&answer), &json(&answer)["error"]["kind"]),
+        (503, &"busy".into())
+    );
     assert!(answer.contains("retry-after: 1\r\n"));
     // The client of the command line comes back by itself.
     let client = harness.client();
     let retried = tokio::spawn(async move { client.get_raw("/metrics", None).await });
     drop(holder);
-    timeout(BOUND, retried).await.expect("bounded").expect("ran").expect("answered");
+    timeout(BOUND, retried)
+        .await
+        .expect("bounded")
+        .expect("ran")
+        .expect("answered");
 }
 
 #[tokio::test]
 async fn ten_thousand_connections_leave_the_server_answering() {
     let all = getrlimit(Resource::Nofile).maximum;
-    let wanted = Rlimit { current: all, maximum: all };
+    let wanted = Rlimit {
+        current: all,
+        maximum: all,
+    };
     setrlimit(Resource::Nofile, wanted).expect("up to the maximum");
     // Fewer where the machine allows no more.
     let many = all.map_or(10_000, |all| 10_000.min(all.saturating_sub(2000)));
-    let limits = Limits { head_timeout: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits {
+        head_timeout: Duration::from_secs(2),
+        ..Limits::default()
+    };
     let harness = Harness::start(limits.clone(), echo);
     let mut held = Vec::new();
     for _ in 0..many {
@@ -46,7 +70,11 @@ async fn ten_thousand_connections_leave_the_server_answering() {
         told += usize::from(status(&answer) == 503);
     }
     assert_eq!(told, 0, "none of them asked anything");
-    let reply = harness.client().get_raw("/v1/status", Some(BOUND)).await.expect("answered");
+    let reply = harness
+        .client()
+        .get_raw("/v1/status", Some(BOUND))
+        .await
+        .expect("answered");
     assert_eq!(reply.body, "\"Status\"\n");
 }
 
@@ -82,21 +110,36 @@ fn without_descriptors_the_server_pauses_and_recovers() {
         .output()
         .expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{output:?}"
+    );
 }
 
 async fn run_out_of_descriptors() {
-    let limits = Limits { pause: Duration::from_millis(20), ..Limits::default() };
+    let limits = Limits {
+        pause: Duration::from_millis(20),
+        ..Limits::default()
+    };
     let harness = Harness::start(limits, echo);
     // The runtime's own are open now; the client's socket is the last.
     let client = tokio::net::UnixSocket::new_stream().expect("a socket");
     let next = u64::from(std::os::fd::AsRawFd::as_raw_fd(&client).unsigned_abs()) + 1;
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let none_left = Rlimit { current: Some(next), maximum };
+    let none_left = Rlimit {
+        current: Some(next),
+        maximum,
+    };
     setrlimit(Resource::Nofile, none_left).expect("lowered");
     let mut follower = harness.events.subscribe(0);
-    let mut stream = client.connect(harness.socket()).await.expect("the kernel takes it");
-    let warned = timeout(BOUND, follower.next()).await.expect("bounded").expect("told");
+    let mut stream = client
+        .connect(harness.socket())
+        .await
+        .expect("the kernel takes it");
+    let warned = timeout(BOUND, follower.next())
+        .await
+        .expect("bounded")
+        .expect("told");
     let told = String::from_utf8_lossy(&warned.events[0].json).into_owned();
     assert!(told.contains("cannot accept a connection"), "{told}");
     let before = clock_gettime(ClockId::ProcessCPUTime);
@@ -104,12 +147,20 @@ async fn run_out_of_descriptors() {
     let after = clock_gettime(ClockId::ProcessCPUTime);
     let spent = Duration::try_from(after).expect("positive")
         - Duration::try_from(before).expect("positive");
-    assert!(spent < Duration::from_millis(100), "it spins: {spent:?} of 400 ms");
+    assert!(
+        spent < Duration::from_millis(100),
+        "it spins: {spent:?} of 400 ms"
+    );
     assert_eq!(harness.events.last(), 1, "it says so once");
-    let back = Rlimit { current: maximum, maximum };
+    let back = Rlimit {
+        current: maximum,
+        maximum,
+    };
     setrlimit(Resource::Nofile, back).expect("raised");
     let request = "GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("sent");
-    let answer = timeout(BOUND, read_all(&mut stream)).await.expect("accepted at last");
+    let answer = timeout(BOUND, read_all(&mut stream))
+        .await
+        .expect("accepted at last");
     assert_eq!(status(&answer), 200, "{answer}");
 }

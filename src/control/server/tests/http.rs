@@ -33,9 +33,15 @@ async fn each_route_asks_the_master_its_call() {
 async fn health_is_the_loop_turning_and_readiness_is_a_worker() {
     let harness = Harness::start(Limits::default(), echo);
     let health = harness.ask("GET /healthz").await;
-    assert!(status(&health) == 200 && health.ends_with("\r\n\r\nok\n"), "{health}");
+    assert!(
+        status(&health) == 200 && health.ends_with("\r\n\r\nok\n"),
+        "{health}"
+    );
     let ready = harness.ask("GET /readyz").await;
-    assert!(status(&ready) == 503 && ready.ends_with("\r\n\r\nstarting\n"), "{ready}");
+    assert!(
+        status(&ready) == 503 && ready.ends_with("\r\n\r\nstarting\n"),
+        "{ready}"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +49,10 @@ async fn head_is_get_without_the_body() {
     let harness = Harness::start(Limits::default(), echo);
     let answer = harness.ask("HEAD /v1/status").await;
     assert_eq!(status(&answer), 200);
-    assert!(answer.contains("content-length: 9\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.contains("content-length: 9\r\n") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -51,12 +60,42 @@ async fn a_wrong_request_is_told_what_is_wrong() {
     let harness = Harness::start(Limits::default(), echo);
     for (line, expected, kind, message) in [
         ("GET /", 404, "not_found", "there is no /"),
-        ("GET /v1/workers//logs", 404, "not_found", "there is no /v1/workers//logs"),
-        ("DELETE /v1/status", 405, "method_not_allowed", "/v1/status is GET, not DELETE"),
-        ("GET /v1/upgrade", 405, "method_not_allowed", "/v1/upgrade is POST, not GET"),
-        ("GET /v1/status?x=1", 400, "bad_request", "this route knows no ?x="),
-        ("GET /v1/events?since=x", 400, "bad_request", "?since= is an event's number, not \"x\""),
-        ("POST /v1/stop?wait=maybe", 400, "bad_request", "?wait= is true, false or drained"),
+        (
+            "GET /v1/workers//logs",
+            404,
+            "not_found",
+            "there is no /v1/workers//logs",
+        ),
+        (
+            "DELETE /v1/status",
+            405,
+            "method_not_allowed",
+            "/v1/status is GET, not DELETE",
+        ),
+        (
+            "GET /v1/upgrade",
+            405,
+            "method_not_allowed",
+            "/v1/upgrade is POST, not GET",
+        ),
+        (
+            "GET /v1/status?x=1",
+            400,
+            "bad_request",
+            "this route knows no ?x=",
+        ),
+        (
+            "GET /v1/events?since=x",
+            400,
+            "bad_request",
+            "?since= is an event's number, not \"x\"",
+        ),
+        (
+            "POST /v1/stop?wait=maybe",
+            400,
+            "bad_request",
+            "?wait= is true, false or drained",
+        ),
     ] {
         let answer = harness.ask(line).await;
         assert_eq!(status(&answer), expected, "{line}");
@@ -65,26 +104,66 @@ async fn a_wrong_request_is_told_what_is_wrong() {
         let told = error["message"].as_str().expect("a message");
         assert!(told.starts_with(message), "{line}: {told}");
     }
-    assert!(harness.ask("PUT /v1/status").await.contains("allow: GET, HEAD\r\n"));
+    assert!(
+        harness
+            .ask("PUT /v1/status")
+            .await
+            .contains("allow: GET, HEAD\r\n")
+    );
     let lost = json(&harness.ask("GET /v2").await);
     let hint = lost["error"]["hint"].as_str().expect("a hint");
-    assert!(hint.contains("GET /v1/status") && hint.contains("POST /v1/upgrade"), "{hint}");
+    assert!(
+        hint.contains("GET /v1/status") && hint.contains("POST /v1/upgrade"),
+        "{hint}"
+    );
 }
 
 #[tokio::test]
 async fn a_wrong_body_is_told_with_line_and_column() {
     let harness = Harness::start(Limits::default(), echo);
     for (path, body, message) in [
-        ("/v1/upgrade", "{\n  \"label\": 3\n}", "invalid type: integer `3`"),
-        ("/v1/upgrade", "{\"comand\": []}", "unknown field `comand`, expected one of `command`"),
-        ("/v1/upgrade", "{", "EOF while parsing an object at line 1 column 1"),
+        (
+            "/v1/upgrade",
+            "{\n  \"label\": 3\n}",
+            "invalid type: integer `3`",
+        ),
+        (
+            "/v1/upgrade",
+            "{\"comand\": []}",
+            "unknown field `comand`, expected one of `command`",
+        ),
+        (
+            "/v1/upgrade",
+            "{",
+            "EOF while parsing an object at line 1 column 1",
+        ),
         ("/v1/upgrade", "[]x", "at line 1 column"),
         ("/v1/upgrade", "\u{0}", "at line 1 column 1"),
-        ("/v1/upgrade", "{\"command\": []}", "\"command\" names no program"),
-        ("/v1/upgrade", "{\"command\": [\"a\\u0000\"]}", "\"command\" holds a NUL"),
-        ("/v1/upgrade", "{\"env\": {\"a=b\": \"\"}}", "\"a=b\" is no name of a variable"),
-        ("/v1/upgrade", "{\"env\": {\"a\": \"\\u0000\"}}", "\"env\": a holds a NUL"),
-        ("/v1/upgrade", "{\"env_file\": \"x\"}", "\"env_file\" is no absolute path"),
+        (
+            "/v1/upgrade",
+            "{\"command\": []}",
+            "\"command\" names no program",
+        ),
+        (
+            "/v1/upgrade",
+            "{\"command\": [\"a\\u0000\"]}",
+            "\"command\" holds a NUL",
+        ),
+        (
+            "/v1/upgrade",
+            "{\"env\": {\"a=b\": \"\"}}",
+            "\"a=b\" is no name of a variable",
+        ),
+        (
+            "/v1/upgrade",
+            "{\"env\": {\"a\": \"\\u0000\"}}",
+            "\"env\": a holds a NUL",
+        ),
+        (
+            "/v1/upgrade",
+            "{\"env_file\": \"x\"}",
+            "\"env_file\" is no absolute path",
+        ),
         ("/v1/scale", "{\"workers\": 0}", "\"workers\" is 1 at least"),
         ("/v1/scale", "", "missing field `workers`"),
         ("/v1/abort", "{\"x\": 1}", "unknown field `x`"),
@@ -100,7 +179,10 @@ async fn a_wrong_body_is_told_with_line_and_column() {
 
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused() {
-    let limits = Limits { body_bytes: 1000, ..Limits::default() };
+    let limits = Limits {
+        body_bytes: 1000,
+        ..Limits::default()
+    };
     let harness = Harness::start(limits, echo);
     let announced = "POST /v1/stop HTTP/1.1\r\nhost: x\r\ncontent-length: 1001\r\n\r\n";
     assert_eq!(status(&harness.raw(announced).await), 413);
@@ -143,7 +225,10 @@ fn only_root_and_the_own_user_may_speak() {
     assert!(forbidden(from(1000), 1000).is_none());
     let error = forbidden(from(1001), 1000).expect("forbidden");
     assert_eq!(error.kind, ErrorKind::Forbidden);
-    assert_eq!(error.message, "uid 1001 may not speak to this master, which runs as uid 1000");
+    assert_eq!(
+        error.message,
+        "uid 1001 may not speak to this master, which runs as uid 1000"
+    );
     assert!(forbidden(from(1000), 0).is_some());
 }
 
@@ -156,10 +241,11 @@ async fn who_is_turned_away_reads_why() {
             client.write_all(request.as_bytes()).await.expect("written");
             read_all(&mut client).await
         };
-        let (answer, ()) =
-            timeout(BOUND, async { tokio::join!(told, refuse::refuse(server, error)) })
-                .await
-                .expect("bounded");
+        let (answer, ()) = timeout(BOUND, async {
+            tokio::join!(told, refuse::refuse(server, error))
+        })
+        .await
+        .expect("bounded");
         if request.is_empty() {
             // It said nothing for as long as we listened.
             assert_eq!(answer, "");

@@ -5,7 +5,9 @@ use crate::control::Event;
 use crate::control::view::EventsView;
 
 fn warning(message: &str) -> Event {
-    Event::Warning { message: message.to_owned() }
+    Event::Warning {
+        message: message.to_owned(),
+    }
 }
 
 /// Reads from `stream` until `text` came.
@@ -22,7 +24,9 @@ async fn read_until(stream: &mut UnixStream, text: &str) -> String {
 }
 
 async fn follow(harness: &Harness, path: &str, header: &str) -> UnixStream {
-    let mut stream = UnixStream::connect(harness.socket()).await.expect("connected");
+    let mut stream = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
     stream
@@ -34,13 +38,24 @@ async fn events_come_as_server_sent_events() {
     harness.events.push(&warning("old"));
     let mut stream = follow(&harness, "/v1/events", "").await;
     let head = read_until(&mut stream, ": events after 1\n\n").await;
-    assert!(head.contains("content-type: text/event-stream\r\n"), "{head}");
+    assert!(
+        head.contains("content-type: text/event-stream\r\n"),
+        "{head}"
+    );
     harness.events.push(&warning("new"));
     let event = read_until(&mut stream, "\n\n").await;
-    assert!(event.contains("id: 2\nevent: warning\ndata: {\"seq\":2,\"at\":\""), "{event}");
-    assert!(event.contains("\",\"kind\":\"warning\",\"message\":\"new\"}\n\n"), "{event}");
+    assert!(
+        event.contains("id: 2\nevent: warning\ndata: {\"seq\":2,\"at\":\""),
+        "{event}"
+    );
+    assert!(
+        event.contains("\",\"kind\":\"warning\",\"message\":\"new\"}\n\n"),
+        "{event}"
+    );
     harness.events.close();
-    let end = timeout(BOUND, read_all(&mut stream)).await.expect("the stream ends");
+    let end = timeout(BOUND, read_all(&mut stream))
+        .await
+        .expect("the stream ends");
     assert_eq!(end, "0\r\n\r\n");
 }
 
@@ -62,7 +77,10 @@ async fn a_follower_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn silence_is_broken_by_a_comment() {
-    let limits = Limits { heartbeat: Duration::from_millis(10), ..Limits::default() };
+    let limits = Limits {
+        heartbeat: Duration::from_millis(10),
+        ..Limits::default()
+    };
     let harness = Harness::start(limits, echo);
     let mut stream = follow(&harness, "/v1/events", "").await;
     read_until(&mut stream, "\n:\n\n").await;
@@ -91,14 +109,27 @@ async fn the_client_follows_and_lists() {
     let mut reader = harness.client().events(None).await.expect("followed");
     let message = "two lines:\nand an ümlaut";
     harness.events.push(&warning(message));
-    let event = timeout(BOUND, reader.next()).await.expect("comes").expect("well");
+    let event = timeout(BOUND, reader.next())
+        .await
+        .expect("comes")
+        .expect("well");
     assert_eq!(event.expect("one").event(), Some(warning(message)));
-    let list: EventsView = harness.client().get("/v1/events?follow=false").await.expect("listed");
+    let list: EventsView = harness
+        .client()
+        .get("/v1/events?follow=false")
+        .await
+        .expect("listed");
     assert_eq!((list.events.len(), list.last), (1, 1));
-    let none: EventsView =
-        harness.client().get("/v1/events?follow=false&since=1").await.expect("listed");
+    let none: EventsView = harness
+        .client()
+        .get("/v1/events?follow=false&since=1")
+        .await
+        .expect("listed");
     assert_eq!((none.events.len(), none.last), (0, 1));
     harness.events.close();
-    let end = timeout(BOUND, reader.next()).await.expect("ends").expect("well");
+    let end = timeout(BOUND, reader.next())
+        .await
+        .expect("ends")
+        .expect("well");
     assert_eq!(end, None);
 }

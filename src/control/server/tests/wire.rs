@@ -12,7 +12,11 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         .expect("the corpus is committed")
         .map(|entry| entry.expect("readable").path())
         .map(|path| {
-            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .expect("a file")
+                .to_string_lossy()
+                .into_owned();
             (name, fs::read(&path).expect("readable"))
         })
         .collect();
@@ -24,8 +28,10 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 /// The server ends the connection, and says nothing but good answers and
 /// client's errors: a 500 is a fault of ours.
 fn survives(bytes: &[u8]) -> Result<Vec<u16>, String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let answer = runtime.block_on(feed(bytes))?;
     let answer = String::from_utf8_lossy(&answer);
     if !answer.is_empty() && !answer.starts_with("HTTP/1.") {
@@ -35,7 +41,10 @@ fn survives(bytes: &[u8]) -> Result<Vec<u16>, String> {
         .match_indices("HTTP/1.")
         .filter_map(|(at, _)| answer.get(at + 9..at + 12)?.parse().ok())
         .collect();
-    match statuses.iter().find(|status| !(100..500).contains(*status) && **status != 503) {
+    match statuses
+        .iter()
+        .find(|status| !(100..500).contains(*status) && **status != 503)
+    {
         Some(status) => Err(format!("status {status}: {answer}")),
         None => Ok(statuses),
     }

@@ -1,0 +1,61 @@
+# make check        all that must hold before a change is taken (CI runs this)
+# make test         the tests alone
+# make bench        every figure of the project, beside its peers: about an hour
+# make bench-quick  the same with small numbers: two minutes
+# make fuzz         the property tests with many more cases (CASES=20000)
+# make install      into $(PREFIX)/bin (/usr/local)
+
+CARGO  ?= cargo
+PREFIX ?= /usr/local
+CASES  ?= 20000
+NEXTEST := $(shell $(CARGO) nextest --version 2>/dev/null)
+DENY    := $(shell $(CARGO) deny --version 2>/dev/null)
+
+.PHONY: check fmt lint doc deny test bench bench-quick bench-build fuzz build install clean
+
+check: fmt lint doc deny test
+
+fmt:
+	$(CARGO) fmt --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+
+doc:
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --lib
+
+deny:
+ifdef DENY
+	$(CARGO) deny --offline check bans licenses sources
+else
+	@echo "cargo-deny is not installed: tests/tidy checks sources, licences and unused dependencies"
+endif
+
+test:
+ifdef NEXTEST
+	$(CARGO) nextest run --locked
+	$(CARGO) test --locked --doc
+else
+	$(CARGO) test --locked
+endif
+
+fuzz:
+	PROPTEST_CASES=$(CASES) $(CARGO) test --locked --release --lib
+
+bench: bench-build
+	python3 bench/run.py
+
+bench-quick: bench-build
+	python3 bench/run.py --quick
+
+bench-build:
+	$(CARGO) build --locked --release --bin handover --example server --example load
+
+build:
+	$(CARGO) build --locked --release
+
+install: build
+	install -D -m 0755 target/release/handover $(DESTDIR)$(PREFIX)/bin/handover
+
+clean:
+	$(CARGO) clean
