@@ -207,6 +207,9 @@ impl Master {
     pub(super) fn drain_worker(&mut self, id: WorkerId) {
         let signal = self.config().drain.signal.number();
         self.watching.forget(id);
+        if self.cancel_launch(id) {
+            return;
+        }
         if let Some(worker) = self.workers.get_mut(id) {
             worker.told = Some(Instant::now());
             if let Some(child) = &worker.child {
@@ -219,6 +222,9 @@ impl Master {
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
         self.watching.forget(id);
+        if self.cancel_launch(id) {
+            return;
+        }
         let left = self.workers.leftovers.iter().find(|left| left.id == id);
         if let Some(left) = left {
             drop(left.child.signal_group(SIGKILL));

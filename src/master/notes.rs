@@ -35,16 +35,7 @@ impl Master {
                 });
             }
             Note::Failed(number, failure) => self.generation_failed(number, failure),
-            Note::Held(number) => self.warn(format!(
-                "generation {number} failed, but none of the workers before it is ready: its own \
-                 stay until one is"
-            )),
             Note::Ended(number) => self.generation_ended(number),
-            Note::CutShort(number) => self.warn(format!(
-                "generation {number} is ended before its deadline: more than drain.max_generations \
-                 = {} are draining",
-                self.fleet.policy().max_generations
-            )),
             Note::Respawn(id, delay, restarts) => {
                 self.restarts += 1;
                 self.tell(&Event::WorkerRestarting {
@@ -54,6 +45,29 @@ impl Master {
                     delay_ms: millis(delay),
                 });
             }
+            Note::Joined(operation, number) => self.operation_joined(operation, number),
+            Note::Queued(operation) => self.operation_queued(operation),
+            Note::Held(_)
+            | Note::CutShort(_)
+            | Note::CrashLoop(..)
+            | Note::Unfit(..)
+            | Note::Retry(_)
+            | Note::Abandoned => self.alarm(note),
+        }
+    }
+
+    /// What somebody should look at.
+    fn alarm(&mut self, note: Note) {
+        match note {
+            Note::Held(number) => self.warn(format!(
+                "generation {number} failed, but none of the workers before it is ready: its own \
+                 stay until one is"
+            )),
+            Note::CutShort(number) => self.warn(format!(
+                "generation {number} is ended before its deadline: more than drain.max_generations \
+                 = {} are draining",
+                self.fleet.policy().max_generations
+            )),
             Note::CrashLoop(id, restarts) => {
                 let exit = self
                     .workers
@@ -73,8 +87,6 @@ impl Master {
                 let why = self.cause_in_words(Some(id), cause);
                 self.warn(format!("worker {id} {why}"));
             }
-            Note::Joined(operation, number) => self.operation_joined(operation, number),
-            Note::Queued(operation) => self.operation_queued(operation),
             Note::Retry(left) => {
                 self.warn(format!(
                     "the failed generation is tried again, {left} more after this"
@@ -83,6 +95,15 @@ impl Master {
             Note::Abandoned => {
                 self.warn("killed processes do not end (in uninterruptible sleep?): left behind");
             }
+            Note::Starting(..)
+            | Note::Baking(..)
+            | Note::Active(_)
+            | Note::Draining(..)
+            | Note::Failed(..)
+            | Note::Ended(_)
+            | Note::Respawn(..)
+            | Note::Joined(..)
+            | Note::Queued(_) => {}
         }
     }
 
