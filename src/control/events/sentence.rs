@@ -23,26 +23,6 @@ impl fmt::Display for Event {
             Self::ConfigRefused { reason } => {
                 write!(f, "the config has a fault, nothing changed: {reason}")
             }
-            Self::UpgradeFailed {
-                generation,
-                worker,
-                serving,
-                reason,
-                ..
-            } => {
-                f.write_str("upgrade failed")?;
-                if let Some(generation) = generation {
-                    write!(f, ", generation {generation}")?;
-                }
-                if let Some(worker) = worker {
-                    write!(f, ", worker {worker}")?;
-                }
-                write!(f, ": {reason}")?;
-                match serving {
-                    Some(serving) => write!(f, "; generation {serving} serves as before"),
-                    None => Ok(()),
-                }
-            }
             Self::Rollback {
                 from, to, reason, ..
             } => {
@@ -56,18 +36,15 @@ impl fmt::Display for Event {
                 "a worker of generation {generation} starts from files that changed: {}",
                 files.join(", ")
             ),
-            Self::ListenerRepaired { listener, what } => {
-                write!(f, "listener {listener} was broken and is repaired: {what}")
-            }
-            Self::ListenerFailed { listener, reason } => {
-                write!(f, "listener {listener} is broken: {reason}")
-            }
-            Self::ListenerChanged { listener, what } => write!(f, "listener {listener}: {what}"),
             Self::Warning { message } => f.write_str(message),
             Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
+            Self::ListenerRepaired { .. }
+            | Self::ListenerFailed { .. }
+            | Self::ListenerChanged { .. } => self.fmt_listener(f),
             Self::OperationQueued { .. }
             | Self::OperationStarted { .. }
-            | Self::OperationEnded { .. } => self.fmt_operation(f),
+            | Self::OperationEnded { .. }
+            | Self::UpgradeFailed { .. } => self.fmt_operation(f),
             Self::GenerationStarted { .. }
             | Self::BakeStarted { .. }
             | Self::GenerationActive { .. }
@@ -119,6 +96,39 @@ impl Event {
                 )?;
                 because(f, reason.as_deref())
             }
+            Self::UpgradeFailed {
+                generation,
+                worker,
+                serving,
+                reason,
+                ..
+            } => {
+                f.write_str("upgrade failed")?;
+                if let Some(generation) = generation {
+                    write!(f, ", generation {generation}")?;
+                }
+                if let Some(worker) = worker {
+                    write!(f, ", worker {worker}")?;
+                }
+                write!(f, ": {reason}")?;
+                match serving {
+                    Some(serving) => write!(f, "; generation {serving} serves as before"),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_listener(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ListenerRepaired { listener, what } => {
+                write!(f, "listener {listener} was broken and is repaired: {what}")
+            }
+            Self::ListenerFailed { listener, reason } => {
+                write!(f, "listener {listener} is broken: {reason}")
+            }
+            Self::ListenerChanged { listener, what } => write!(f, "listener {listener}: {what}"),
             _ => Ok(()),
         }
     }
