@@ -22,9 +22,12 @@ use super::upgrade::Upgrade;
 /// Keeps a service reachable while everything behind its sockets is replaced.
 #[derive(Debug, Parser)]
 #[command(name = "handover", version, max_term_width = 100)]
+// The last of several wins: a wrapper's or an alias's flags can be overridden.
+#[command(args_override_self = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
-    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone."
+    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone, 130 \
+    interrupted while waiting."
 )]
 struct Arguments {
     #[command(subcommand)]

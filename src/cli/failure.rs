@@ -50,6 +50,7 @@ impl Failure {
         self
     }
 
+    #[cfg(test)]
     pub(super) fn exit(&self) -> Exit {
         self.exit
     }

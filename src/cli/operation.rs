@@ -88,6 +88,7 @@ pub(super) async fn perform(
         events,
         interrupt,
         deadline,
+        looked_again: false,
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -104,23 +105,24 @@ struct Wait<'a> {
     interrupt: Interrupt,
     /// When waiting ends although the operation does not.
     deadline: Option<Instant>,
+    /// Whether it was said that the next master is looked for.
+    looked_again: bool,
 }
 
 /// What ended one connection's wait.
 enum Ended {
     /// The operation.
     Operation(Reply),
-    /// The master; with what was said of it.
-    Master(ClientError),
+    /// The master.
+    Master,
 }
 
 impl Wait<'_> {
     async fn until_over(&mut self) -> Result<Reply, Failure> {
         loop {
-            let gone = match self.until_answered().await? {
-                Ended::Operation(reply) => return Ok(reply),
-                Ended::Master(gone) => gone,
-            };
+            if let Ended::Operation(reply) = self.until_answered().await? {
+                return Ok(reply);
+            }
             if self.order.verb == "stop" && is_gone(&self.master.client).await {
                 return Ok(Reply {
                     status: 200,
@@ -128,11 +130,11 @@ impl Wait<'_> {
                 });
             }
             if self.order.systemd {
-                let message = self.went_away(&gone);
+                let message = self.went_away();
                 let failure = Failure::new(Exit::Failed, message);
                 return Err(failure.hint("systemd starts the next one, which goes on from there"));
             }
-            self.look_again(&gone).await?;
+            self.look_again().await?;
         }
     }
 
@@ -174,7 +176,7 @@ impl Wait<'_> {
         progress.end(self.terminal)?;
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
-            Err(error) if error.is_gone() => Ok(Ended::Master(error)),
+            Err(error) if error.is_gone() => Ok(Ended::Master),
             Err(ClientError::Api(error)) if error.kind == ErrorKind::NotFound => {
                 Err(self.forgotten())
             }
@@ -196,11 +198,15 @@ impl Wait<'_> {
         Ok(())
     }
 
-    /// Looks for the master that comes after the one that went away.
-    async fn look_again(&mut self, gone: &ClientError) -> Result<(), Failure> {
-        let message = self.went_away(gone);
-        self.terminal
-            .tell(&format!("{message}; looking for the next one"))?;
+    /// Looks for the master that comes after the one that went away: in the
+    /// same place, as another service's master is no help.
+    async fn look_again(&mut self) -> Result<(), Failure> {
+        let message = self.went_away();
+        if !self.looked_again {
+            self.looked_again = true;
+            self.terminal
+                .tell(&format!("{message}; looking for the next one"))?;
+        }
         self.events = None;
         let until = self.deadline.unwrap_or_else(|| Instant::now() + AGAIN);
         while Instant::now() < until {
@@ -208,13 +214,12 @@ impl Wait<'_> {
                 () = self.interrupt.wait() => return Err(self.interrupted()),
                 () = sleep(AGAIN_PAUSE) => {}
             }
-            if let Ok(master) = self.target.seek().await {
-                self.events = master.client.events(None).await.ok();
-                self.master = master;
+            if self.master.client.probe().await.is_ok() {
+                self.events = self.master.client.events(None).await.ok();
                 return Ok(());
             }
         }
-        let failure = Failure::new(Exit::NoMaster, message);
+        let failure = Failure::new(Exit::NoMaster, format_args!("{message} and no other came"));
         Err(failure.hint("nothing is known of how it ended; when a master runs: handover status"))
     }
 
@@ -242,10 +247,10 @@ impl Wait<'_> {
         Ok(exit)
     }
 
-    fn went_away(&self, gone: &ClientError) -> String {
+    fn went_away(&self) -> String {
         let OperationView { kind, id, .. } = &self.operation;
         format!(
-            "{}: the master went away during {kind} {id} ({gone})",
+            "{}: the master went away during {kind} {id}",
             self.master.name
         )
     }

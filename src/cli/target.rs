@@ -43,7 +43,7 @@ impl Target {
                 name,
                 looked,
                 others,
-                ..
+                denied,
             } => {
                 let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
                 let called = name.as_ref().map(|name| format!(" called {name}"));
@@ -52,11 +52,12 @@ impl Target {
                     called.unwrap_or_default(),
                     looked.join(", ")
                 );
-                let failure = Failure::new(Exit::NoMaster, message);
-                match instead(name.as_deref(), &others, verb, number) {
-                    Some(hint) => failure.hint(hint),
-                    None => failure.hint("start one: handover run --listen :8080 -- ./server"),
-                }
+                let hint = match instead(name.as_deref(), &others, verb, number) {
+                    Some(hint) => hint,
+                    None if denied => "ask as root, or as the user that the service runs as".into(),
+                    None => "start one: handover run --listen :8080 -- ./server".into(),
+                };
+                Failure::new(Exit::NoMaster, message).hint(hint)
             }
         }
     }
@@ -176,6 +177,20 @@ mod tests {
             "error: no handover is running here (looked in /run/handover/*, /tmp/handover-0/web \
              (dead))\n hint: start one: handover run --listen :8080 -- ./server\n"
         );
+    }
+
+    #[test]
+    fn where_another_user_s_may_run_it_says_whom_to_ask_as() {
+        let refusal = NotFound::Nothing {
+            name: None,
+            looked: vec![],
+            others: vec![],
+            denied: true,
+        };
+        let (exit, text) = told(refusal, "status", None);
+        assert_eq!(exit, Exit::NoMaster);
+        let hint = " hint: ask as root, or as the user that the service runs as\n";
+        assert!(text.ends_with(hint), "{text}");
     }
 
     #[test]

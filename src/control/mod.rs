@@ -12,12 +12,14 @@ mod event_log;
 mod events;
 pub mod paths;
 mod server;
+mod span;
 mod timestamp;
 pub mod view;
 
 pub use call::{Answer, Call, Caller, OperationRequest, Request, UpgradeRequest};
 pub use error::{ApiError, ErrorBody, ErrorKind};
 pub use event_log::{Batch, EventLog, Stored, Subscription};
-pub use events::{Count, Event, Severity, Span};
+pub use events::{Event, Severity};
 pub use server::{Limits, feed, serve, serve_within};
+pub use span::{Count, Span};
 pub use timestamp::{NotATimestamp, Timestamp};

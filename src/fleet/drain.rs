@@ -15,7 +15,7 @@ impl Fleet {
         self.set_state(number, State::Draining);
         let deadline = self.now.saturating_add(self.policy.drain_timeout);
         self.set_deadline(number, deadline);
-        self.tell(Note::Draining(number, deadline));
+        self.tell(Note::Draining(number, self.policy.drain_timeout));
         self.drain_slots(number, deadline, |_| true);
         self.end_when_empty(number);
         self.cut_the_oldest_short();
@@ -24,7 +24,7 @@ impl Fleet {
     /// Undoes a failed generation. Those of its workers that serve may hold
     /// requests, so they drain, unless nobody else serves (F1).
     pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
-        let soon = self.now.saturating_add(self.policy.kill_after);
+        let soon = self.now.saturating_add(self.policy.patience_unserved());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         if self.somebody_else_serves(number) {
             self.drain_the_rest(number);
@@ -76,7 +76,7 @@ impl Fleet {
     /// Those of its workers that were ready took requests: they drain.
     pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
         self.fatal = Some(failure);
-        let soon = self.now.saturating_add(self.policy.kill_after);
+        let soon = self.now.saturating_add(self.policy.patience_unserved());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         let served = self
             .generations
@@ -85,7 +85,7 @@ impl Fleet {
         self.end_all(if served {
             self.policy.drain_timeout
         } else {
-            self.policy.kill_after
+            self.policy.patience_unserved()
         });
     }
 
@@ -110,7 +110,7 @@ impl Fleet {
         for number in numbers {
             if !matches!(self.state_of(number), Some(State::Draining | State::Failed)) {
                 self.set_state(number, State::Draining);
-                self.tell(Note::Draining(number, deadline));
+                self.tell(Note::Draining(number, patience));
             }
             self.set_deadline(number, deadline);
             self.drain_slots(number, deadline, |_| true);

@@ -49,6 +49,14 @@ impl Default for Policy {
     }
 }
 
+impl Policy {
+    /// How long a worker that served nobody may take to end: never longer than
+    /// one that did.
+    pub(super) fn patience_unserved(&self) -> Duration {
+        self.kill_after.min(self.drain_timeout)
+    }
+}
+
 /// After so many losses in a row a crash loop is told.
 pub(super) const CRASH_LOOP: u32 = 5;
 

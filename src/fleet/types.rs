@@ -215,8 +215,8 @@ pub enum Note {
     Baking(GenerationNumber, Duration),
     /// It is the active one now.
     Active(GenerationNumber),
-    /// It was told to finish, until this moment at most.
-    Draining(GenerationNumber, Moment),
+    /// It was told to finish, within this time at most.
+    Draining(GenerationNumber, Duration),
     /// It failed.
     Failed(GenerationNumber, Failure),
     /// It failed, but its ready workers stay: no other worker is ready (F1).
@@ -231,6 +231,10 @@ pub enum Note {
     CrashLoop(WorkerId, u32),
     /// A worker is ended because it is not fit.
     Unfit(WorkerId, Cause),
+    /// This call gets the answer of the rollout that runs, of this generation.
+    Joined(OperationId, GenerationNumber),
+    /// This call waits for the rollout that runs.
+    Queued(OperationId),
     /// A failed generation is tried again (so many tries are left).
     Retry(u32),
     /// Processes did not end although they were killed.

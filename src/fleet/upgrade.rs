@@ -24,6 +24,8 @@ impl Fleet {
             Move::Join => {
                 if let Some(rollout) = &mut self.rollout {
                     rollout.waiters.push(Waiter::of(&request));
+                    let target = rollout.target;
+                    self.tell(Note::Joined(request.operation, target));
                 }
             }
             _ => self.queue(request),
@@ -33,6 +35,7 @@ impl Fleet {
     /// Takes the queued place. Whoever waits there for the same release waits
     /// on, whoever waits for another is told.
     fn queue(&mut self, request: Request) {
+        self.tell(Note::Queued(request.operation));
         match &mut self.queued {
             Some(queued) if queued.release() == request.release => {
                 queued.waiters.push(Waiter::of(&request));

@@ -12,7 +12,7 @@ const FAILED: u8 = 1;
 impl Master {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch(id, release) => self.launch(id, release),
+            Effect::Launch(id, release) => self.launches.push_back((id, release)),
             Effect::Drain(id) => self.drain_worker(id),
             Effect::Kill(id) => self.kill_worker(id),
             Effect::Answer(operation, outcome) => self.answer(operation, outcome),
@@ -32,44 +32,9 @@ impl Master {
             return;
         }
         let (result, reason) = self.verdict(outcome);
-        let serving = self.fleet.active().map(|active| active.number);
-        let report = match outcome {
-            Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => self
-                .generations
-                .get(&number)
-                .and_then(|info| info.failure.clone()),
-            _ => None,
-        };
-        let made = match outcome {
-            Outcome::Active(number) => self.generations.get(&number),
-            _ => None,
-        };
-        let ready = made.and_then(|info| info.ready.clone());
-        let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
-        let drain_timeout = self.config().drain.timeout;
-        let bake = self.fleet.policy().bake;
-        self.operations.update(operation, |view| {
-            match outcome {
-                Outcome::Active(number) => {
-                    view.to = Some(number);
-                    view.ready_ms = ready.as_ref().map(|ready| ready.after_ms);
-                    view.ready_by = ready.as_ref().map(|ready| ready.by.clone());
-                    view.bake_ms = view.from.map(|_| millis(bake));
-                    view.drain_timeout_ms = drains.then(|| millis(drain_timeout));
-                }
-                Outcome::Unchanged(number) => {
-                    view.to = Some(number);
-                    view.unchanged = true;
-                }
-                _ => {}
-            }
-            if let Some(report) = report {
-                view.failed_worker = report.worker;
-                view.log_tail = report.log_tail;
-            }
-            view.drained = !drains;
-            view.end(result, reason.clone());
-        });
+        self.describe_outcome(operation, outcome);
+        self.operations
+            .update(operation, |view| view.end(result, reason.clone()));
         let Some(view) = self.operations.view(operation) else {
             return;
         };
@@ -78,12 +43,15 @@ impl Master {
             let was_ready = made.is_some_and(|info| info.was_baked);
             self.count_upgrade(result, was_ready);
         }
-        if result == OperationResult::Failed || result == OperationResult::Incomplete {
+        if matches!(
+            result,
+            OperationResult::Failed | OperationResult::Incomplete
+        ) {
             self.tell(&Event::UpgradeFailed {
                 operation: Some(view.id.clone()),
                 generation: view.to,
                 worker: view.failed_worker.clone(),
-                serving,
+                serving: self.fleet.active().map(|active| active.number),
                 reason: reason.clone().unwrap_or_default(),
             });
         }
@@ -95,6 +63,39 @@ impl Master {
             duration_ms: view.duration_ms.unwrap_or_default(),
         });
         self.conclude_overrides(operation, result);
+    }
+
+    /// What the caller sees beside the result: how the generation became
+    /// ready, what still drains, what the failing worker said last.
+    fn describe_outcome(&mut self, operation: OperationId, outcome: Outcome) {
+        let info = |number| self.generations.get(&number);
+        let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
+        let drain_timeout = drains.then(|| millis(self.config().drain.timeout));
+        let bake = millis(self.fleet.policy().bake);
+        let (ready, report) = match outcome {
+            Outcome::Active(number) => (info(number).and_then(|info| info.ready.clone()), None),
+            Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => {
+                (None, info(number).and_then(|info| info.failure.clone()))
+            }
+            _ => (None, None),
+        };
+        self.operations.update(operation, |view| {
+            if let Outcome::Active(number) | Outcome::Unchanged(number) = outcome {
+                view.to = Some(number);
+            }
+            view.unchanged = matches!(outcome, Outcome::Unchanged(_));
+            if let Some(ready) = ready {
+                view.ready_ms = Some(ready.after_ms);
+                view.ready_by = Some(ready.by);
+                view.bake_ms = view.from.map(|_| bake);
+            }
+            if let Some(report) = report {
+                view.failed_worker = report.worker;
+                view.log_tail = report.log_tail;
+            }
+            view.drain_timeout_ms = drain_timeout;
+            view.drained = !drains;
+        });
     }
 
     /// What the caller is told.

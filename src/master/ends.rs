@@ -58,6 +58,15 @@ impl Master {
         if let Some(output) = &worker.output {
             output.finish();
         }
+        // What it said last counts, above all what it stored.
+        if let Some(notify) = worker.notify.clone() {
+            while let Ok(Some(datagram)) = notify.try_recv() {
+                self.on_datagram(id, datagram);
+            }
+        }
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         let expected = worker.told.is_some() || worker.killed;
         self.workers.by_pid.remove(&pid);
         self.watching.forget(id);
@@ -160,6 +169,7 @@ impl Master {
     fn clean_up(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.delivered = true;
+            worker.notify = None;
             worker.hush();
             drop(std::fs::remove_dir_all(&worker.directory));
         }
@@ -197,6 +207,9 @@ impl Master {
     pub(super) fn drain_worker(&mut self, id: WorkerId) {
         let signal = self.config().drain.signal.number();
         self.watching.forget(id);
+        if self.cancel_launch(id) {
+            return;
+        }
         if let Some(worker) = self.workers.get_mut(id) {
             worker.told = Some(Instant::now());
             if let Some(child) = &worker.child {
@@ -209,6 +222,9 @@ impl Master {
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
         self.watching.forget(id);
+        if self.cancel_launch(id) {
+            return;
+        }
         let left = self.workers.leftovers.iter().find(|left| left.id == id);
         if let Some(left) = left {
             drop(left.child.signal_group(SIGKILL));

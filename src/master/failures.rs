@@ -69,7 +69,7 @@ impl Master {
             Cause::Fault(Fault::QueueNotTaken) => {
                 "connections wait on a listener and nobody takes them".to_owned()
             }
-            Cause::Aborted => "aborted".to_owned(),
+            Cause::Aborted => "it was aborted before it was active".to_owned(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::environment::Templates;
 use super::output::{self, Output, Pattern};
@@ -22,6 +22,10 @@ use crate::readiness::notify::{Socket, Store};
 /// The first descriptor that a worker gets (sd_listen_fds(3)).
 const FIRST: u32 = 3;
 
+/// How long a turn of the loop may start workers: a thousand of them must not
+/// keep a watchdog, a signal or a caller waiting.
+const LAUNCHING_MAX: Duration = Duration::from_millis(3);
+
 /// What is made for a worker before it is started.
 struct Surroundings {
     stdout: OwnedFd,
@@ -31,9 +35,33 @@ struct Surroundings {
 }
 
 impl Master {
+    /// Starts as many of the waiting workers as fit into one turn of the loop.
+    pub(super) fn launch_some(&mut self) {
+        let began = Instant::now();
+        while let Some((id, release)) = self.launches.pop_front() {
+            self.launch(id, release);
+            if began.elapsed() >= LAUNCHING_MAX {
+                break;
+            }
+        }
+    }
+
+    /// A worker that is no longer wanted before it was started never is; says
+    /// whether it was such a one.
+    pub(super) fn cancel_launch(&mut self, id: WorkerId) -> bool {
+        let before = self.launches.len();
+        self.launches.retain(|(waiting, _)| *waiting != id);
+        let cancelled = self.launches.len() < before;
+        if cancelled {
+            self.pending
+                .push_back(fleet::Event::Exited(id, Ending::NotStarted));
+        }
+        cancelled
+    }
+
     /// Starts a worker. Whatever goes wrong is an end of this worker, whose
     /// meaning the fleet decides.
-    pub(super) fn launch(&mut self, id: WorkerId, release: ReleaseId) {
+    fn launch(&mut self, id: WorkerId, release: ReleaseId) {
         let nonce = nonce();
         let directory = self.runtime.worker(id);
         let mut worker = Worker {
@@ -46,6 +74,7 @@ impl Master {
             directory: directory.clone(),
             launched_at: Instant::now(),
             output: None,
+            notify: None,
             tasks: Vec::new(),
             ready: None,
             status: None,
@@ -118,7 +147,8 @@ impl Master {
             inputs.send(Input::Launched(id, outcome)).await.is_ok()
         });
         let inputs = self.inputs.clone();
-        let notify = made.notify;
+        let notify = Arc::new(made.notify);
+        worker.notify = Some(notify.clone());
         let listen = async move {
             while let Ok(datagram) = notify.recv().await {
                 if inputs.send(Input::Notify(id, datagram)).await.is_err() {

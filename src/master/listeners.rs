@@ -59,7 +59,7 @@ impl Master {
     pub(super) fn look_at_flags(&mut self) {
         let mut events = Vec::new();
         for listener in &mut self.listeners {
-            if let Some(change) = listener.flags_changed() {
+            while let Some(change) = listener.flags_changed() {
                 events.push(Event::ListenerChanged {
                     listener: listener.name().to_owned(),
                     what: change.to_string(),

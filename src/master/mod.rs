@@ -60,7 +60,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Loaded, Sources};
 use crate::control::view::UpgradesView;
 use crate::control::{Event, EventLog, Severity, Timestamp};
-use crate::fleet::{self, Fleet, GenerationNumber, WorkerId};
+use crate::fleet::{self, Fleet, GenerationNumber, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
@@ -98,6 +98,8 @@ struct Master {
     fleet: Fleet,
     /// Events that the master itself makes, for the fleet.
     pending: VecDeque<fleet::Event>,
+    /// Workers to be started, a few in each turn of the loop.
+    launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
     request: request::Overrides,
     workers: Workers,

@@ -5,7 +5,7 @@ use super::effects::millis;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
-use crate::fleet::{Failure, GenerationNumber, Note, ReleaseId};
+use crate::fleet::{Failure, GenerationNumber, Note, OperationId, ReleaseId};
 
 impl Master {
     pub(super) fn note(&mut self, note: Note) {
@@ -21,8 +21,7 @@ impl Master {
                 });
             }
             Note::Active(number) => self.generation_active(number),
-            Note::Draining(generation, deadline) => {
-                let left = deadline.saturating_sub(self.now());
+            Note::Draining(generation, left) => {
                 let workers = self
                     .fleet
                     .generation(generation)
@@ -36,16 +35,7 @@ impl Master {
                 });
             }
             Note::Failed(number, failure) => self.generation_failed(number, failure),
-            Note::Held(number) => self.warn(format!(
-                "generation {number} failed, but none of the workers before it is ready: its own \
-                 stay until one is"
-            )),
             Note::Ended(number) => self.generation_ended(number),
-            Note::CutShort(number) => self.warn(format!(
-                "generation {number} is ended before its deadline: more than drain.max_generations \
-                 = {} are draining",
-                self.fleet.policy().max_generations
-            )),
             Note::Respawn(id, delay, restarts) => {
                 self.restarts += 1;
                 self.tell(&Event::WorkerRestarting {
@@ -55,6 +45,29 @@ impl Master {
                     delay_ms: millis(delay),
                 });
             }
+            Note::Joined(operation, number) => self.operation_joined(operation, number),
+            Note::Queued(operation) => self.operation_queued(operation),
+            Note::Held(_)
+            | Note::CutShort(_)
+            | Note::CrashLoop(..)
+            | Note::Unfit(..)
+            | Note::Retry(_)
+            | Note::Abandoned => self.alarm(note),
+        }
+    }
+
+    /// What somebody should look at.
+    fn alarm(&mut self, note: Note) {
+        match note {
+            Note::Held(number) => self.warn(format!(
+                "generation {number} failed, but none of the workers before it is ready: its own \
+                 stay until one is"
+            )),
+            Note::CutShort(number) => self.warn(format!(
+                "generation {number} is ended before its deadline: more than drain.max_generations \
+                 = {} are draining",
+                self.fleet.policy().max_generations
+            )),
             Note::CrashLoop(id, restarts) => {
                 let exit = self
                     .workers
@@ -82,6 +95,15 @@ impl Master {
             Note::Abandoned => {
                 self.warn("killed processes do not end (in uninterruptible sleep?): left behind");
             }
+            Note::Starting(..)
+            | Note::Baking(..)
+            | Note::Active(_)
+            | Note::Draining(..)
+            | Note::Failed(..)
+            | Note::Ended(_)
+            | Note::Respawn(..)
+            | Note::Joined(..)
+            | Note::Queued(_) => {}
         }
     }
 
@@ -123,6 +145,32 @@ impl Master {
             workers,
             operation,
         });
+    }
+
+    fn operation_joined(&mut self, operation: OperationId, number: GenerationNumber) {
+        let from = self.fleet.active().map(|active| active.number);
+        self.operations.update(operation, |view| {
+            view.state = OperationState::Running;
+            view.from = from;
+            view.to = Some(number);
+        });
+        if let Some(view) = self.operations.view(operation) {
+            self.tell(&Event::OperationStarted {
+                operation: view.id,
+                operation_kind: view.kind,
+                by: view.by,
+            });
+        }
+    }
+
+    fn operation_queued(&mut self, operation: OperationId) {
+        if let Some(view) = self.operations.view(operation) {
+            self.tell(&Event::OperationQueued {
+                operation: view.id,
+                operation_kind: view.kind,
+                by: view.by,
+            });
+        }
     }
 
     fn generation_active(&mut self, number: GenerationNumber) {

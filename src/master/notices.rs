@@ -22,10 +22,10 @@ impl Master {
                 datagram.pid, datagram.uid
             ));
         }
-        for message in std::mem::take(&mut datagram.messages) {
-            self.on_message(id, message, &mut datagram);
-        }
         self.store(id, &mut datagram);
+        for message in std::mem::take(&mut datagram.messages) {
+            self.on_message(id, message);
+        }
         // Dropping it closes a barrier's descriptor: everything before is done.
     }
 
@@ -45,7 +45,7 @@ impl Master {
         }
     }
 
-    fn on_message(&mut self, id: WorkerId, message: Message, datagram: &mut Datagram) {
+    fn on_message(&mut self, id: WorkerId, message: Message) {
         match message {
             Message::Ready => {
                 if self.believes_notify() {
@@ -84,10 +84,12 @@ impl Master {
             Message::WatchdogUsec(_) => self.warn(format!(
                 "worker {id} asks for another watchdog interval; handover keeps app.watchdog"
             )),
-            // Belong together and to the datagram as a whole.
-            Message::FdStore | Message::FdName(_) | Message::FdStoreRemove | Message::FdPollOff => {
-            }
-            Message::Barrier => datagram.fds.clear(),
+            // Belong to the datagram as a whole.
+            Message::FdStore
+            | Message::FdName(_)
+            | Message::FdStoreRemove
+            | Message::FdPollOff
+            | Message::Barrier => {}
             // Of interest to people only through STATUS=.
             Message::Reloading | Message::MonotonicUsec(_) | Message::Stopping => {}
             Message::Unknown(_) => {}

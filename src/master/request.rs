@@ -124,7 +124,7 @@ impl Master {
         let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
         self.operations.update(id, |view| view.warnings = warnings);
         self.request.waiting.insert(id, sticky);
-        self.submit(id, release, fleet_kind);
+        self.submit(id, release, fleet_kind, upgrade.drained);
         Ok(receiver)
     }
 
@@ -159,7 +159,12 @@ impl Master {
             ));
         }
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
-        self.submit(id, target.release, Kind::Rollback { to: target.number });
+        self.submit(
+            id,
+            target.release,
+            Kind::Rollback { to: target.number },
+            false,
+        );
         Ok(receiver)
     }
 
@@ -176,14 +181,14 @@ impl Master {
         }
     }
 
-    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind) {
+    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind, drained: bool) {
         let fixed = self.releases.is_fixed(release);
         let request = Request {
             operation,
             release,
             fixed,
             kind,
-            drained: false,
+            drained,
         };
         self.pending.push_back(fleet::Event::Request(request));
     }
@@ -191,7 +196,7 @@ impl Master {
     /// The first generation: of the config as it was read at start.
     pub(super) fn submit_first(&mut self, release: Release) {
         let release = self.releases.number(release);
-        self.submit(FIRST, release, Kind::Upgrade);
+        self.submit(FIRST, release, Kind::Upgrade, false);
     }
 
     /// From now on this config is in force, as far as it can be without a

@@ -61,6 +61,8 @@ impl Master {
             self.notifier.status(&status);
             self.told.status = status;
         }
+        // What met a full queue is tried again with whatever comes next.
+        self.notifier.retry();
         self.extend_timeout(now);
     }
 

@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Master;
 use crate::control::{Caller, Event, OperationRequest, UpgradeRequest};
+use crate::fleet;
 use crate::process::pollable;
 
 /// Sent by the kernel (a terminal went away), not by a person: `SI_KERNEL` of
@@ -93,9 +94,7 @@ impl Master {
         } = *arrived;
         match signal {
             Signal::SIGCHLD => self.reap(),
-            Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => {
-                self.start_signalled(OperationRequest::Stop { now: false }, by);
-            }
+            Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.stop_signalled(by),
             Signal::SIGUSR2 => {
                 let request = OperationRequest::Upgrade(UpgradeRequest::default());
                 self.start_signalled(request, by);
@@ -110,6 +109,18 @@ impl Master {
                  runs; change app.workers and upgrade"
             )),
         }
+    }
+
+    /// The first drains, a second one ends at once.
+    fn stop_signalled(&mut self, by: Caller) {
+        let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
+        self.tell(&Event::MasterStopping {
+            by: Some(by),
+            drain_timeout_ms,
+        });
+        let (operation, now) = (None, false);
+        self.pending
+            .push_back(fleet::Event::Stop { operation, now });
     }
 
     /// A request that nobody waits for: a refusal is told as an event.

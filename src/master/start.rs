@@ -209,6 +209,7 @@ fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)>
         runtime: parts.runtime,
         fleet: Fleet::new(policy, seed),
         pending: VecDeque::new(),
+        launches: VecDeque::new(),
         releases: Releases::default(),
         request: request::Overrides::default(),
         workers: Workers::default(),

@@ -46,8 +46,11 @@ impl Master {
                 return code;
             }
             let wake = self.next_wake();
+            let launching = !self.launches.is_empty();
             let sleep = async {
                 match wake {
+                    // Servers and readers have their turn between two launches.
+                    _ if launching => tokio::task::yield_now().await,
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }
@@ -58,7 +61,6 @@ impl Master {
                     Ok(signal) => self.on_signal(&signal),
                     Err(error) => self.warn(format!("reading signals failed: {error}")),
                 },
-                () = sleep => {}
                 Some((call, reply)) = sources.calls.recv() => {
                     let answer = self.on_call(call);
                     // Whoever asked may be gone.
@@ -70,6 +72,8 @@ impl Master {
                     guard.clear_ready();
                     self.on_repairs(repairs);
                 }
+                // Last: whatever is due is done in every turn.
+                () = sleep => {}
             }
         }
     }
@@ -87,6 +91,7 @@ impl Master {
     fn settle(&mut self) {
         self.look_at_workers();
         self.check_leftovers();
+        self.launch_some();
         loop {
             let now = self.now();
             let event = match self.pending.pop_front() {

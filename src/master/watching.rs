@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::Master;
 use super::worker::Readiness;
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
 use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
+use crate::sockets::Listener;
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
@@ -68,6 +71,23 @@ impl Watching {
     }
 }
 
+/// A listener as the observer knows it.
+fn wanted_of(listener: &Listener) -> Wanted {
+    Wanted {
+        inode: listener.inode(),
+        datagram: listener.is_datagram(),
+        name: listener.name().to_owned(),
+        address: listener.address(),
+        port: listener.port(),
+    }
+}
+
+/// The processor time that this thread used.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 impl Master {
     /// The program runs now: what makes it ready?
     pub(super) fn watch(&mut self, id: WorkerId) {
@@ -113,15 +133,7 @@ impl Master {
             .listeners
             .iter()
             .filter(|listener| listener.counts_for_ready());
-        counting
-            .map(|listener| Wanted {
-                inode: listener.inode(),
-                datagram: listener.is_datagram(),
-                name: listener.name().to_owned(),
-                address: listener.address(),
-                port: listener.port(),
-            })
-            .collect()
+        counting.map(wanted_of).collect()
     }
 
     pub(super) fn look_at_workers(&mut self) {
@@ -140,6 +152,7 @@ impl Master {
         let total = self.watching.watched.len();
         let share = self.watching.share.clamp(1, total.max(1)).min(total);
         let mut sights = Vec::new();
+        let before = thread_time();
         for step in 0..share {
             let index = (self.watching.cursor + step) % total;
             let Some(watched) = self.watching.watched.get_mut(index) else {
@@ -149,11 +162,11 @@ impl Master {
                 sights.push((watched.id, observer.look(now)));
             }
         }
-        let cost = now.elapsed();
+        let cost = thread_time().saturating_sub(before);
         let turn = self.watching.schedule.next(cost, share, total);
         self.watching.cursor = (self.watching.cursor + share) % total.max(1);
         self.watching.share = turn.workers;
-        self.watching.next_round = Some(now + cost + turn.after);
+        self.watching.next_round = Some(Instant::now() + turn.after);
         for (id, sight) in sights {
             self.on_sight(id, sight, now);
         }
@@ -240,6 +253,7 @@ impl Master {
             ready_ms: after_ms,
             ready_by: by,
         });
+        self.look_at_flags();
         self.pending.push_back(fleet::Event::Ready(id));
     }
 
@@ -273,7 +287,8 @@ impl Master {
         let Some(first) = wanted.first() else {
             return;
         };
-        let foreign = foreign_listeners(pid, &wanted);
+        let given = self.listeners.iter().map(wanted_of).collect::<Vec<_>>();
+        let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
             let argv = self.argv_of(id);
             let reason = advise(

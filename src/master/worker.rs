@@ -13,7 +13,7 @@ use super::output::Output;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit};
-use crate::readiness::notify::Store;
+use crate::readiness::notify::{Socket, Store};
 
 /// Outputs of workers that are gone, for `logs`.
 const ARCHIVED: usize = 16;
@@ -34,6 +34,7 @@ pub(super) struct Worker {
     pub(super) directory: PathBuf,
     pub(super) launched_at: Instant,
     pub(super) output: Option<Arc<Output>>,
+    pub(super) notify: Option<Arc<Socket>>,
     pub(super) tasks: Vec<AbortHandle>,
     pub(super) ready: Option<Readiness>,
     /// What it said last with `STATUS=`.

@@ -104,6 +104,8 @@ impl World {
             | Note::Respawn(..)
             | Note::CrashLoop(..)
             | Note::Unfit(..)
+            | Note::Joined(..)
+            | Note::Queued(_)
             | Note::Retry(_) => {}
         }
     }

@@ -98,6 +98,16 @@ fn lines_mean_what_they_say() {
 }
 
 #[test]
+fn the_last_of_several_wins_and_lists_grow() {
+    let verb = parsed("run --bake 1s -l :1 --bake 5s -l :2 -- ./server");
+    assert!(
+        verb.contains("bake: Some(\"5s\")") && verb.contains("[\":1\", \":2\"]"),
+        "{verb}"
+    );
+    assert!(parsed("upgrade --label a --label b").contains("label: Some(\"b\")"));
+}
+
+#[test]
 fn what_is_wrong_is_bad_usage() {
     for line in [
         "frobnicate",

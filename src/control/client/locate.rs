@@ -165,9 +165,7 @@ impl Search {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => None,
                 io::ErrorKind::ConnectionRefused => Some("its master is dead".to_owned()),
-                io::ErrorKind::PermissionDenied => {
-                    Some("it is another user's: ask as that user or as root".to_owned())
-                }
+                io::ErrorKind::PermissionDenied => Some("it is another user's".to_owned()),
                 _ => Some(error.to_string()),
             };
             self.saw(directory, reason);

@@ -5,6 +5,7 @@ mod body;
 mod connection;
 mod handler;
 mod hostile;
+mod order;
 mod query;
 mod refuse;
 mod reply;

@@ -70,7 +70,7 @@ fn entries_have_fields() {
     let journal = FakeJournal::new();
     let sink = journal.sink();
     sink.log(Record {
-        event: Some("worker_exited"),
+        event: Some("worker_exited".to_owned()),
         generation: Some(3),
         worker: Some("3.0".to_owned()),
         ..Record::new(Level::Error, "worker 3.0 exited:\ncode 1")

@@ -111,7 +111,7 @@ fn json_is_one_object_a_line_with_stable_fields() {
         )
     );
     record = Record::new(Level::Warn, "x");
-    record.event = Some("worker_exited");
+    record.event = Some("worker_exited".to_owned());
     assert_eq!(
         json(&Stamped { at, record }, "web"),
         concat!(

@@ -6,15 +6,26 @@ fn text(text: &str) -> String {
     text.to_owned()
 }
 
-/// One of every kind, as sentence and with its stable name.
-pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
+type Known = (&'static str, Event, &'static str);
+
+/// One of every kind, with its stable name and as a sentence.
+fn one_of_each() -> Vec<Known> {
+    [
+        of_the_master(),
+        of_generations(),
+        of_workers(),
+        of_other_things(),
+    ]
+    .concat()
+}
+
+fn of_the_master() -> Vec<Known> {
     let by = Caller { uid: 0, pid: 4711 };
-    let (worker, generation, pid) = (text("8.0"), 8, 812);
     vec![
         (
             "master_started",
             Event::MasterStarted {
-                pid,
+                pid: 812,
                 version: text("0.1.0"),
             },
             "handover 0.1.0 runs, pid 812",
@@ -63,6 +74,12 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
             },
             "the config has a fault, nothing changed: web.toml:3:1: no",
         ),
+    ]
+}
+
+fn of_generations() -> Vec<Known> {
+    let generation = 8;
+    vec![
         (
             "generation_started",
             Event::GenerationStarted {
@@ -117,7 +134,7 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
             Event::UpgradeFailed {
                 operation: None,
                 generation: Some(8),
-                worker: Some(worker.clone()),
+                worker: Some(text("8.0")),
                 serving: Some(7),
                 reason: text("exit code 3"),
             },
@@ -133,6 +150,12 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
             },
             "generation 8 is let go: it died; generation 7 serves as before",
         ),
+    ]
+}
+
+fn of_workers() -> Vec<Known> {
+    let (worker, generation, pid) = (text("8.0"), 8, 812);
+    vec![
         (
             "worker_launched",
             Event::WorkerLaunched {
@@ -232,6 +255,12 @@ pub(crate) fn one_of_each() -> Vec<(&'static str, Event, &'static str)> {
             },
             "1 line of worker 8.0 not kept",
         ),
+    ]
+}
+
+fn of_other_things() -> Vec<Known> {
+    let generation = 8;
+    vec![
         (
             "release_changed",
             Event::ReleaseChanged {
@@ -317,24 +346,5 @@ fn an_event_without_its_number_is_none() {
         "[]",
     ] {
         serde_json::from_str::<EventView>(json).expect_err(json);
-    }
-}
-
-#[test]
-fn spans_are_said_as_people_do() {
-    for (ms, said) in [
-        (0, "0 ms"),
-        (999, "999 ms"),
-        (1000, "1 s"),
-        (1250, "1.2 s"),
-        (10_900, "10 s"),
-        (119_999, "119 s"),
-        (120_000, "2 min"),
-        (185_000, "3 min 5 s"),
-        (7_200_000, "2 h"),
-        (11_520_000, "3 h 12 min"),
-        (200_000_000, "2 d 7 h"),
-    ] {
-        assert_eq!(Span(ms).to_string(), said);
     }
 }

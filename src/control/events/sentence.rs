@@ -1,0 +1,262 @@
+//! Events as sentences.
+
+use std::fmt;
+
+use super::Event;
+use crate::control::{Count, Span};
+
+/// The event as a sentence, for logs and terminals.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MasterStarted { pid, version } => write!(f, "handover {version} runs, pid {pid}"),
+            Self::MasterStopping {
+                by,
+                drain_timeout_ms,
+            } => {
+                f.write_str("stopping")?;
+                if let Some(by) = by {
+                    write!(f, ", asked by {by}")?;
+                }
+                write!(f, "; drains {} at most", Span(*drain_timeout_ms))
+            }
+            Self::ConfigRefused { reason } => {
+                write!(f, "the config has a fault, nothing changed: {reason}")
+            }
+            Self::Rollback {
+                from, to, reason, ..
+            } => {
+                write!(
+                    f,
+                    "generation {from} is let go: {reason}; generation {to} serves as before"
+                )
+            }
+            Self::ReleaseChanged { generation, files } => write!(
+                f,
+                "a worker of generation {generation} starts from files that changed: {}",
+                files.join(", ")
+            ),
+            Self::Warning { message } => f.write_str(message),
+            Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
+            Self::ListenerRepaired { .. }
+            | Self::ListenerFailed { .. }
+            | Self::ListenerChanged { .. } => self.fmt_listener(f),
+            Self::OperationQueued { .. }
+            | Self::OperationStarted { .. }
+            | Self::OperationEnded { .. }
+            | Self::UpgradeFailed { .. } => self.fmt_operation(f),
+            Self::GenerationStarted { .. }
+            | Self::BakeStarted { .. }
+            | Self::GenerationActive { .. }
+            | Self::GenerationDraining { .. }
+            | Self::GenerationEnded { .. }
+            | Self::GenerationFailed { .. } => self.fmt_generation(f),
+            Self::WorkerLaunched { .. }
+            | Self::WorkerReady { .. }
+            | Self::WorkerStatus { .. }
+            | Self::WorkerExited { .. }
+            | Self::WorkerRestarting { .. }
+            | Self::WorkerDrained { .. }
+            | Self::WorkerKilled { .. }
+            | Self::WorkerElsewhere { .. }
+            | Self::CrashLoop { .. }
+            | Self::OutputDropped { .. } => self.fmt_worker(f),
+        }
+    }
+}
+
+impl Event {
+    fn fmt_operation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OperationQueued {
+                operation,
+                operation_kind,
+                by,
+            } => {
+                write!(f, "{operation_kind} {operation} is queued, asked by {by}")
+            }
+            Self::OperationStarted {
+                operation,
+                operation_kind,
+                by,
+            } => {
+                write!(f, "{operation_kind} {operation} began, asked by {by}")
+            }
+            Self::OperationEnded {
+                operation,
+                operation_kind,
+                result,
+                reason,
+                duration_ms,
+            } => {
+                write!(
+                    f,
+                    "{operation_kind} {operation}: {result} after {}",
+                    Span(*duration_ms)
+                )?;
+                because(f, reason.as_deref())
+            }
+            Self::UpgradeFailed {
+                generation,
+                worker,
+                serving,
+                reason,
+                ..
+            } => {
+                f.write_str("upgrade failed")?;
+                if let Some(generation) = generation {
+                    write!(f, ", generation {generation}")?;
+                }
+                if let Some(worker) = worker {
+                    write!(f, ", worker {worker}")?;
+                }
+                write!(f, ": {reason}")?;
+                match serving {
+                    Some(serving) => write!(f, "; generation {serving} serves as before"),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_listener(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ListenerRepaired { listener, what } => {
+                write!(f, "listener {listener} was broken and is repaired: {what}")
+            }
+            Self::ListenerFailed { listener, reason } => {
+                write!(f, "listener {listener} is broken: {reason}")
+            }
+            Self::ListenerChanged { listener, what } => write!(f, "listener {listener}: {what}"),
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_generation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GenerationStarted {
+                generation,
+                label,
+                workers,
+                ..
+            } => {
+                write!(
+                    f,
+                    "generation {generation} starts, {}",
+                    Count(*workers, "worker")
+                )?;
+                match label {
+                    Some(label) => write!(f, " ({label})"),
+                    None => Ok(()),
+                }
+            }
+            Self::BakeStarted {
+                generation,
+                bake_ms,
+            } => {
+                write!(
+                    f,
+                    "generation {generation} is ready and bakes for {}",
+                    Span(*bake_ms)
+                )
+            }
+            Self::GenerationActive { generation, .. } => {
+                write!(f, "generation {generation} is active")
+            }
+            Self::GenerationDraining {
+                generation,
+                drain_timeout_ms,
+                ..
+            } => {
+                write!(
+                    f,
+                    "generation {generation} drains, {} at most",
+                    Span(*drain_timeout_ms)
+                )
+            }
+            Self::GenerationEnded { generation } => write!(f, "generation {generation} ended"),
+            Self::GenerationFailed {
+                generation, reason, ..
+            } => {
+                write!(f, "generation {generation} failed: {reason}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkerLaunched { worker, pid, .. } => {
+                write!(f, "worker {worker} launched, pid {pid}")
+            }
+            Self::WorkerReady {
+                worker,
+                ready_ms,
+                ready_by,
+                ..
+            } => {
+                write!(
+                    f,
+                    "worker {worker} is ready after {} by {ready_by}",
+                    Span(*ready_ms)
+                )
+            }
+            Self::WorkerStatus { worker, status, .. } => write!(f, "worker {worker}: {status}"),
+            Self::WorkerExited {
+                worker, pid, exit, ..
+            } => {
+                write!(f, "worker {worker} ended (pid {pid}): {exit}")
+            }
+            Self::WorkerRestarting {
+                worker,
+                restarts,
+                delay_ms,
+                ..
+            } => write!(
+                f,
+                "worker {worker} starts again in {} (restart {restarts})",
+                Span(*delay_ms)
+            ),
+            Self::WorkerDrained {
+                worker, drain_ms, ..
+            } => {
+                write!(f, "worker {worker} drained in {}", Span(*drain_ms))
+            }
+            Self::WorkerKilled {
+                worker,
+                pid,
+                reason,
+                ..
+            } => {
+                write!(f, "worker {worker} was killed (pid {pid}): {reason}")
+            }
+            Self::WorkerElsewhere { worker, reason, .. } => {
+                write!(f, "worker {worker}: {reason}")
+            }
+            Self::CrashLoop {
+                worker,
+                restarts,
+                delay_ms,
+                exit,
+                ..
+            } => write!(
+                f,
+                "worker {worker} ends again and again ({restarts} restarts, last: {exit}); it is \
+                 started every {} at most",
+                Span(*delay_ms)
+            ),
+            Self::OutputDropped { worker, lines, .. } => {
+                write!(f, "{} of worker {worker} not kept", Count(*lines, "line"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn because(f: &mut fmt::Formatter<'_>, reason: Option<&str>) -> fmt::Result {
+    match reason {
+        Some(reason) => write!(f, ": {reason}"),
+        None => Ok(()),
+    }
+}
