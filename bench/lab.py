@@ -147,11 +147,12 @@ class Service:
 
 
 @contextlib.contextmanager
-def handover(command, *flags, env=None, config="", ready=True):
+def handover(command, *flags, env=None, listen="", config="", ready=True):
     """`handover run` on a loopback port that the kernel picks."""
     with folder() as path:
         words = [HANDOVER, "run", "--runtime-dir", path / "run", "--state-dir", path / "state"]
-        (path / "bench.toml").write_text('[[listen]]\nname = "http"\naddress = "127.0.0.1:0"\n' + config)
+        (path / "bench.toml").write_text(
+            f'[[listen]]\nname = "http"\naddress = "127.0.0.1:0"\n{listen}\n{config}')
         words += ["--config", path / "bench.toml", *flags, "--", *map(str, command)]
         with running(words, env=env, log=path / "log") as process:
             service = Service(process, path / "run", path / "log")

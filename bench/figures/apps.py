@@ -26,6 +26,7 @@ class App:
     own: object  # makes a context manager that yields (port, reload command)
     own_name: str
     rate: int = 300
+    listen: str = ""
     config: str = ""
 
 
@@ -44,7 +45,7 @@ def measure(quick):
 def one(app, path, count, quick):
     flags = ["--bake", "200ms"] if quick else []
     rates = {"new": app.rate, "kept": app.rate}
-    with handover(app.command, *flags, config=app.config) as service, closers(service.port()) as seen:
+    with handover(app.command, *flags, listen=app.listen, config=app.config) as service, closers(service.port()) as seen:
         ours = load(service.port(), command=service.upgrade_command(), count=count, **rates)
         master = service.pid()
     by_us, by_app = attribute(ours, seen, master)
@@ -96,7 +97,9 @@ def known(path, stack, quick):
         eventually("the backend serves", lambda: answers(backend))
         script = behind_handover(nginx, path, backend)
         yield App("nginx", ["/bin/sh", "-c", script], lambda: nginx_usr2(nginx, path, backend),
-                  "nginx, USR2 + QUIT", config='[drain]\nsignal = "QUIT"\n')
+                  "nginx, USR2 + QUIT",
+                  # nginx leaves the flags of an inherited socket as they are, and must not block in accept.
+                  listen="nonblocking = true", config='[drain]\nsignal = "QUIT"\n')
     if quick:
         return
     if gunicorn := have("gunicorn"):

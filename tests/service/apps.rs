@@ -47,7 +47,8 @@ fn nginx_serves_the_inherited_socket() {
     let folder = start.path("");
     let config = nginx_config(&folder);
     std::fs::write(start.path("nginx.conf.in"), config).expect("a file");
-    // nginx finds its own sockets in NGINX, and must be told the address that they have.
+    // nginx leaves the flags of an inherited socket as they are, and must never block in accept.
+    // It finds its own sockets in NGINX, and must be told the address that they have.
     let script = format!(
         "cd {0} && port=$({1} -c 'import socket; print(socket.socket(fileno=3).getsockname()[1])') \
          && sed -e \"s/PORT/$port/\" -e \"s/GENERATION/$HANDOVER_GENERATION/g\" nginx.conf.in \
@@ -60,7 +61,7 @@ fn nginx_serves_the_inherited_socket() {
     let program = sh(&script);
     let quoted: Vec<String> = program.iter().map(|word| format!("{word:?}")).collect();
     upgrades_unnoticed(Start::config(&format!(
-        "[app]\ncommand = [{}]\n[[listen]]\naddress = \"127.0.0.1:0\"\n[drain]\nsignal = \"QUIT\"\n",
+        "[app]\ncommand = [{}]\n[[listen]]\naddress = \"127.0.0.1:0\"\nnonblocking = true\n[drain]\nsignal = \"QUIT\"\n",
         quoted.join(", ")
     )));
 }
