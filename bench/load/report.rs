@@ -16,6 +16,8 @@ const LOSSES_LISTED_MAX: usize = 1000;
 
 #[derive(Serialize)]
 pub struct Report {
+    /// When the load began on CLOCK_MONOTONIC, to be matched with traces.
+    pub started_monotonic_ms: f64,
     pub seconds: f64,
     pub requests: usize,
     pub failed: usize,
@@ -89,6 +91,7 @@ pub fn summarise(options: &Options, outcome: &Outcome, runs: &[Run], took: Durat
     }
     let listed = outcome.losses.iter().take(LOSSES_LISTED_MAX);
     Report {
+        started_monotonic_ms: monotonic_ms() - took.as_secs_f64() * 1e3,
         seconds: took.as_secs_f64(),
         requests: outcome.samples.len() + outcome.losses.len(),
         failed: outcome.losses.len(),
@@ -218,6 +221,11 @@ impl Report {
         ));
         text
     }
+}
+
+fn monotonic_ms() -> f64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
 fn own_cpu_seconds() -> f64 {

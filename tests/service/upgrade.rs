@@ -104,6 +104,8 @@ fn f16_the_old_worker_dies_while_the_new_one_starts() {
             (!service.workers(2).is_empty()).then_some(())
         });
         kill(Pid::from_raw(old), Signal::SIGKILL).expect("the old worker");
+        // Until it is gone for good, its accept() may still take a client with it.
+        service.wait_event("worker_exited");
         // Clients wait in the queue, nobody is refused, and the service serves again.
         let answer = get(&service.address(), "/").expect("an answer, from whichever");
         assert_eq!(answer.status, 200);
