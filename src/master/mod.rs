@@ -2,7 +2,7 @@
 //!
 //! Knows: how the other rooms fit together. It turns what happens (signals,
 //! calls, ends of processes, notify datagrams, evidence) into events of the
-//! [`fleet`](crate::fleet), and performs the effects that come back, in their
+//! [`fleet`], and performs the effects that come back, in their
 //! order. Must not know: rules. Whether a worker is respawned, a generation
 //! fails or an answer is due is decided in `fleet`, never here.
 //!

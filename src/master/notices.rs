@@ -39,10 +39,7 @@ impl Master {
         if datagram.pid == leader {
             return true;
         }
-        match is_descendant(datagram.pid, leader) {
-            Some(descends) => descends,
-            None => true,
-        }
+        is_descendant(datagram.pid, leader).unwrap_or(true)
     }
 
     fn on_message(&mut self, id: WorkerId, message: Message) {

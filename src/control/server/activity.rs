@@ -55,6 +55,11 @@ impl Activity {
         self.state().phase = Phase::Idle(Instant::now());
     }
 
+    /// Nothing is being answered: it is the client's turn.
+    pub(super) fn is_silent(&self) -> bool {
+        !matches!(self.state().phase, Phase::Busy)
+    }
+
     /// When the connection is to be closed if nothing happens.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         let state = self.state();

@@ -25,11 +25,14 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Answers what comes over `stream` until it ends, misbehaves, overruns a
 /// limit, or the event log is closed.
-pub(super) async fn drive<S>(stream: S, caller: Caller, context: Arc<Context>)
-where
+pub(super) async fn drive<S>(
+    stream: S,
+    caller: Caller,
+    context: Arc<Context>,
+    activity: Arc<Activity>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let activity = Activity::new();
     let limits = &context.limits;
     let service = service_fn(|request: hyper::Request<Incoming>| {
         activity.request_began();

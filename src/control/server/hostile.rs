@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use super::activity::Activity;
 use super::{Context, Limits, connection};
 use crate::control::view::{OperationResult, OperationView};
 use crate::control::{Answer, Call, Caller, EventLog, Request};
@@ -48,7 +49,7 @@ pub async fn feed(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         let _ = tokio::join!(
             send,
             reader.read_to_end(&mut answer),
-            connection::drive(server, caller, context),
+            connection::drive(server, caller, context, Activity::new()),
             say_yes(asked),
         );
         answer

@@ -12,6 +12,7 @@ mod reply;
 mod route;
 mod stream;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +21,18 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{ApiError, Caller, ErrorKind, Event, EventLog, Request};
+use activity::Activity;
 pub use hostile::feed;
 
 /// What the server allows itself and its clients.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once; a further one is told to come back (503).
+    /// Connections at once. A further one takes the place of the oldest that
+    /// asks nothing; where all are busy it is told to come back (503).
     pub connections: usize,
     /// Further connections that are told so at once; beyond, they are closed.
     pub refusals: usize,
@@ -121,6 +124,7 @@ pub async fn serve_within(
             limits,
         }),
         tasks: JoinSet::new(),
+        open: VecDeque::new(),
         warned: None,
     };
     server.run(&listener).await;
@@ -144,6 +148,8 @@ struct Server {
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
+    /// The connections, oldest first, with those that just ended.
+    open: VecDeque<(Arc<Activity>, AbortHandle)>,
     /// When it was said last that accepting fails.
     warned: Option<Instant>,
 }
@@ -156,7 +162,7 @@ impl Server {
             tokio::select! {
                 () = &mut closed => return,
                 // Ended tasks are let go of as they end.
-                Some(_) = self.tasks.join_next() => {}
+                Some(_) = self.tasks.join_next() => self.forget_ended(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.admit(stream),
                     Err(error) => {
@@ -183,19 +189,46 @@ impl Server {
         if let Some(error) = forbidden(caller, self.owner) {
             return self.refuse(stream, error);
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        if self.places.available_permits() == 0 && !self.end_a_silent_one() {
             let most = self.context.limits.connections;
             let error = ApiError::new(
                 ErrorKind::Busy,
                 format_args!("{most} connections are open, which is the most at once"),
             );
             return self.refuse(stream, error.hint("try again, or close some of them"));
-        };
+        }
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(async move {
-            connection::drive(stream, caller, context).await;
-            drop(place);
+        let places = Arc::clone(&self.places);
+        let activity = Activity::new();
+        let watched = Arc::clone(&activity);
+        let task = self.tasks.spawn(async move {
+            // Where a silent one made room, that is a moment away.
+            if let Ok(_place) = places.acquire_owned().await {
+                connection::drive(stream, caller, context, activity).await;
+            }
         });
+        self.open.push_back((watched, task));
+    }
+
+    fn forget_ended(&mut self) {
+        if self.open.len() > 2 * self.tasks.len() {
+            self.open.retain(|(_, task)| !task.is_finished());
+        }
+    }
+
+    /// Makes room for somebody who has something to ask: the oldest connection
+    /// on which nothing is being answered ends. False when all are busy.
+    fn end_a_silent_one(&mut self) -> bool {
+        self.open.retain(|(_, task)| !task.is_finished());
+        let silent = self
+            .open
+            .iter()
+            .position(|(activity, _)| activity.is_silent());
+        let Some((_, task)) = silent.and_then(|at| self.open.remove(at)) else {
+            return false;
+        };
+        task.abort();
+        true
     }
 
     fn refuse(&mut self, stream: UnixStream, error: ApiError) {

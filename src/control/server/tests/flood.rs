@@ -18,7 +18,7 @@ async fn who_finds_no_place_is_told_to_come_back() {
         .await
         .expect("connected");
     holder
-        .write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
         .expect("sent");
     let mut some = [0; 16];
@@ -41,6 +41,22 @@ async fn who_finds_no_place_is_told_to_come_back() {
         .expect("bounded")
         .expect("ran")
         .expect("answered");
+}
+
+#[tokio::test]
+async fn who_asks_nothing_makes_room_for_who_does() {
+    let limits = Limits {
+        connections: 1,
+        ..Limits::default()
+    };
+    let harness = Harness::start(limits, echo);
+    let mut silent = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
+    let answer = harness.ask("GET /v1/status").await;
+    assert_eq!(status(&answer), 200);
+    let rest = timeout(BOUND, read_all(&mut silent)).await.expect("ended");
+    assert_eq!(rest, "", "it was closed");
 }
 
 #[tokio::test]
