@@ -96,6 +96,15 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     Parsed::Clap(error)
 }
 
+/// The commonest first mistake: a program without the `--` before it.
+pub(super) fn dashes_forgotten(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
+    is_word.then(|| format!("hint: a program stands behind `--`: handover … -- {word}"))
+}
+
 /// The whole command line, for manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {

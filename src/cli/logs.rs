@@ -51,6 +51,9 @@ impl Logs {
                 return Ok(Exit::Done);
             }
             terminal.flush()?;
+            if terminal.reader_is_gone() {
+                return Ok(Exit::Done);
+            }
             after = Some(logs.next);
             sleep(EVERY).await;
         }

@@ -59,6 +59,9 @@ fn main_with(
         Parsed::Clap(error) => {
             // A closed pipe under `--help | head` is nobody's fault.
             let _ = error.print();
+            if let Some(hint) = arguments::dashes_forgotten(&error) {
+                let _ = terminal.tell(&hint);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
         Parsed::Later(message) => {

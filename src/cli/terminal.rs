@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Columns where nobody says how many there are.
 const COLUMNS: usize = 80;
@@ -70,6 +71,15 @@ impl Terminal {
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    /// Whoever read our output has gone (`handover logs --follow | head`): the
+    /// kernel says so without anything being written.
+    pub(super) fn reader_is_gone(&self) -> bool {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec::default();
+        poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::ERR)
     }
 
     pub(super) fn out_paint(&self) -> Paint {

@@ -50,7 +50,7 @@ impl Master {
                 .as_deref()
                 .is_some_and(|text| text.contains("***")),
             key: value.key,
-            value: value.value.into(),
+            value: as_json(value.value),
             origin: value.origin.to_string(),
         });
         ConfigView {
@@ -118,6 +118,14 @@ impl Master {
         let (running, _) = self.operations.current();
         running.is_some_and(|view| view.state == OperationState::Running)
     }
+}
+
+/// A value as the config writes it; what TOML and JSON write alike becomes JSON.
+fn as_json(text: Option<String>) -> serde_json::Value {
+    let Some(text) = text else {
+        return serde_json::Value::Null;
+    };
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
 }
 
 fn log_line(id: WorkerId, line: &Line) -> LogLine {

@@ -1,7 +1,7 @@
 //! Performs what the fleet decided.
 
 use super::Master;
-use super::operations::{FIRST, is_rollout};
+use super::operations::FIRST;
 use crate::control::Event;
 use crate::control::view::OperationResult;
 use crate::fleet::{Effect, Failure, OperationId, Outcome, Refusal};
@@ -38,11 +38,6 @@ impl Master {
         let Some(view) = self.operations.view(operation) else {
             return;
         };
-        if is_rollout(view.kind) {
-            let made = view.to.and_then(|number| self.generations.get(&number));
-            let was_ready = made.is_some_and(|info| info.was_baked);
-            self.count_upgrade(result, was_ready);
-        }
         if matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
@@ -82,6 +77,10 @@ impl Master {
         self.operations.update(operation, |view| {
             if let Outcome::Active(number) | Outcome::Unchanged(number) = outcome {
                 view.to = Some(number);
+            }
+            // Then nothing "serves as before".
+            if outcome == Outcome::Stopping {
+                view.from = None;
             }
             view.unchanged = matches!(outcome, Outcome::Unchanged(_));
             if let Some(ready) = ready {

@@ -6,7 +6,7 @@ use super::Master;
 use super::worker::Leftover;
 use crate::control::Event;
 use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
-use crate::process::{Child, nonce_processes, reap_ready};
+use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready};
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -95,7 +95,7 @@ impl Master {
 
     /// The leader is gone; is its process group?
     fn after_leader(&mut self, id: WorkerId, expected: bool) {
-        let kill_after = self.config().drain.kill_after;
+        let kill_after = self.fleet.policy().kill_after;
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
@@ -140,7 +140,8 @@ impl Master {
             None => Ending::Ended,
         };
         let drained = worker.told.map(|told| told.elapsed());
-        let expected = worker.told.is_some() || worker.killed;
+        let killed = worker.killed;
+        let expected = worker.told.is_some() || killed;
         let (pid, generation) = (worker.last_pid, id.generation);
         if worker.not_started.is_none() {
             let (worker, exit) = (id.to_string(), exit.to_string());
@@ -152,7 +153,7 @@ impl Master {
                 expected,
             });
         }
-        if let Some(drained) = drained {
+        if let Some(drained) = drained.filter(|_| !killed) {
             let drain_ms = u64::try_from(drained.as_millis()).unwrap_or(u64::MAX);
             let worker = id.to_string();
             self.tell(&Event::WorkerDrained {
@@ -237,8 +238,8 @@ impl Master {
             }
             let pid = worker.pid().unwrap_or_default();
             let reason = match worker.told {
-                Some(_) => "it had not ended by its deadline",
-                None => "it was not fit",
+                Some(_) => "it was told to end and had not",
+                None => "it was not ready in time, or not healthy",
             };
             self.tell(&Event::WorkerKilled {
                 worker: id.to_string(),
@@ -246,6 +247,36 @@ impl Master {
                 pid,
                 reason: reason.to_owned(),
             });
+        }
+    }
+
+    /// Processes that gave up their group and their nonce cannot be told to be
+    /// a worker's: they are named, once, and left alone.
+    fn tell_of_orphans(&mut self) {
+        let leftovers: Vec<i32> = self
+            .workers
+            .leftovers
+            .iter()
+            .map(|left| left.child.pid())
+            .collect();
+        let ours = |pid: i32| {
+            self.workers.by_pid.contains_key(&pid)
+                || leftovers
+                    .iter()
+                    .any(|leader| is_descendant(pid, *leader) == Some(true))
+        };
+        let found = orphans(ours);
+        let new: Vec<(i32, String)> = found
+            .iter()
+            .filter(|(pid, _)| !self.workers.orphans.contains(pid))
+            .cloned()
+            .collect();
+        self.workers.orphans = found.into_iter().map(|(pid, _)| pid).collect();
+        for (pid, comm) in new {
+            self.warn(format!(
+                "process {pid} ({comm}) was left behind by a worker and left its group and its \
+                 environment: it is not ended, and may still hold a listener"
+            ));
         }
     }
 
@@ -266,6 +297,7 @@ impl Master {
                 stray.pid, stray.comm
             ));
         }
+        self.tell_of_orphans();
         let ended: Vec<WorkerId> = self
             .workers
             .all

@@ -53,7 +53,7 @@ impl Master {
             }
             Cause::ExitedInBake => {
                 format!(
-                    "ended during the bake, {after} after its start: {}",
+                    "ended after it was ready, {after} after its start: {}",
                     ending()
                 )
             }

@@ -55,6 +55,25 @@ impl Master {
         self.pending.push_back(fleet::Event::Request(request));
     }
 
+    /// Puts back the backlogs that workers of this generation changed.
+    pub(super) fn mend_backlogs(&mut self) {
+        let mut events = Vec::new();
+        for listener in &self.listeners {
+            if let Some(seen) = listener.mend_backlog() {
+                let what = format!(
+                    "a worker called listen(2) on it, which cut its queue to {seen}; it holds {} \
+                     again",
+                    listener.backlog()
+                );
+                let listener = listener.name().to_owned();
+                events.push(Event::ListenerRepaired { listener, what });
+            }
+        }
+        for event in &events {
+            self.tell(event);
+        }
+    }
+
     /// A worker that changes a flag of a listener changes it for everybody.
     pub(super) fn look_at_flags(&mut self) {
         let mut events = Vec::new();

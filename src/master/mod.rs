@@ -115,6 +115,8 @@ struct Master {
     inputs: mpsc::Sender<Input>,
     lines: output::Lines,
     warnings: Vec<String>,
+    /// The runtime directory is not where the command line looks by itself.
+    elsewhere: bool,
     counts: UpgradesView,
     /// Workers started again inside a generation.
     restarts: u64,

@@ -12,6 +12,7 @@ impl Master {
         match note {
             Note::Starting(number, release) => self.generation_starts(number, release),
             Note::Baking(generation, bake) => {
+                self.mend_backlogs();
                 if let Some(info) = self.generations.get_mut(&generation) {
                     info.was_baked = true;
                 }
@@ -174,12 +175,14 @@ impl Master {
     }
 
     fn generation_active(&mut self, number: GenerationNumber) {
+        self.mend_backlogs();
         let previous = self.generations.iter().rev();
         let previous = previous.filter(|(other, info)| **other < number && info.was_active);
         let previous = previous.map(|(other, _)| *other).next();
         if let Some(info) = self.generations.get_mut(&number) {
             info.was_active = true;
         }
+        self.counts.succeeded += u64::from(previous.is_some());
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -205,6 +208,10 @@ impl Master {
         }
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
+            match info.was_baked {
+                true => self.counts.rolled_back += 1,
+                false => self.counts.failed += u64::from(served.is_some()),
+            }
         }
     }
 

@@ -18,6 +18,11 @@ use crate::process::{Line, Reader, Stream, Tail};
 /// Lines of the failing worker that a report shows.
 pub(super) const REPORTED: usize = 20;
 
+/// How much of what an ended worker left unread is taken, in bytes a stream:
+/// what its pipe holds.
+const LAST_WORDS: usize = 1 << 20;
+const ROUNDS: usize = 64;
+
 /// What all outputs share.
 #[derive(Clone)]
 pub(super) struct Lines {
@@ -100,6 +105,9 @@ impl Output {
                 return;
             }
             self.take(reader.stream(), &bytes, &mut found);
+            // A worker that prints without end must not keep the loop from its
+            // signals and timers: tokio's pipes are always ready for it.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -122,9 +130,13 @@ impl Output {
 
     /// The last words of a worker that ended.
     pub(super) fn finish(&self) {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; LAST_WORDS / ROUNDS];
         for reader in &self.readers {
-            while let Ok(count @ 1..) = reader.try_read(&mut buffer) {
+            // Bounded: a child that it left may go on printing.
+            for _ in 0..ROUNDS {
+                let Ok(count @ 1..) = reader.try_read(&mut buffer) else {
+                    break;
+                };
                 self.take(reader.stream(), &buffer[..count], &mut |_| ());
             }
         }

@@ -21,6 +21,9 @@ use crate::process::{Plan, Release, Resource};
 /// failing in a row.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
+/// The longest label: it is repeated wherever its upgrade is told.
+const LABEL_BYTES_MAX: usize = 256;
+
 /// Command and environment that an `upgrade` brought and that stay once it
 /// succeeded, until the config's `[app]` changes.
 #[derive(Clone, Default)]
@@ -104,6 +107,14 @@ impl Master {
         upgrade: UpgradeRequest,
         by: Caller,
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
+        if upgrade
+            .label
+            .as_ref()
+            .is_some_and(|label| label.len() > LABEL_BYTES_MAX)
+        {
+            let error = format!("the label is longer than {LABEL_BYTES_MAX} bytes");
+            return Err(ApiError::new(ErrorKind::BadRequest, error));
+        }
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         let mut sticky = self.sticky_for(&loaded.config);
         let file = upgrade
@@ -170,6 +181,9 @@ impl Master {
 
     fn no_such_target(&self, to: Option<u32>) -> ApiError {
         match to {
+            None if self.fleet.good().len() > 1 => {
+                ApiError::refused("every good generation ran what runs now: nothing to go back to")
+            }
             None => ApiError::refused("no earlier release is known that was good")
                 .hint("handover history shows what ran"),
             Some(number) => {
@@ -288,7 +302,12 @@ fn plan(
     label: Option<String>,
 ) -> Result<Plan, ApiError> {
     let file = match env_file {
-        Some(path) => config::read_env_file(&path).map_err(|faults| ApiError::config(&faults))?,
+        Some(path) => config::read_env_file(&path).map_err(|faults| {
+            let file = path.display();
+            ApiError::config(format!(
+                "the environment file {file} (app.env_file): {faults}"
+            ))
+        })?,
         None => Vec::new(),
     };
     let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();

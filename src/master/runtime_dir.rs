@@ -62,6 +62,15 @@ impl RuntimeDir {
         Ok(())
     }
 
+    /// Makes the directories again if somebody removed them; says whether.
+    pub(super) fn restore_rooms(&self) -> io::Result<bool> {
+        let lost = !self.workers().is_dir();
+        if lost {
+            self.make_rooms()?;
+        }
+        Ok(lost)
+    }
+
     /// Removes what a master that ends need not leave behind.
     pub(super) fn clear(&self) {
         drop(fs::remove_dir_all(self.workers()));

@@ -113,11 +113,17 @@ impl Master {
 
     /// The first drains, a second one ends at once.
     fn stop_signalled(&mut self, by: Caller) {
-        let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
-        self.tell(&Event::MasterStopping {
-            by: Some(by),
-            drain_timeout_ms,
-        });
+        if self.fleet.stage() == fleet::Stage::Stopping {
+            self.warn("a second signal to stop: what is left is ended now");
+        } else {
+            let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
+            // A terminal's Ctrl-C has no sender.
+            let by = Some(by).filter(|by| by.pid != 0);
+            self.tell(&Event::MasterStopping {
+                by,
+                drain_timeout_ms,
+            });
+        }
         let (operation, now) = (None, false);
         self.pending
             .push_back(fleet::Event::Stop { operation, now });

@@ -101,6 +101,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let loaded =
         config::load(&start.sources).map_err(|faults| Refusal(BAD_CONFIG, faults.to_string()))?;
     let name = config::service_name(&loaded.config, start.sources.file.as_deref());
+    let elsewhere = start.runtime_dir.is_some();
     let directory = start
         .runtime_dir
         .unwrap_or_else(|| default_runtime_dir(&name));
@@ -143,6 +144,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             launcher,
             listeners,
             warnings,
+            elsewhere,
             sink: sink.clone(),
             notifier: early.notifier,
         })
@@ -183,6 +185,7 @@ struct Parts {
     launcher: Launcher,
     listeners: Vec<Listener>,
     warnings: Vec<String>,
+    elsewhere: bool,
     sink: Sink,
     notifier: Notifier,
 }
@@ -225,6 +228,7 @@ fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)>
         operations: Operations::new(),
         inputs,
         warnings: parts.warnings,
+        elsewhere: parts.elsewhere,
         counts: UpgradesView::default(),
         restarts: 0,
         finished: None,
@@ -269,10 +273,14 @@ fn greet(master: &Master) {
     let addresses: Vec<String> = master.listeners.iter().map(Listener::address).collect();
     let pid = std::process::id();
     let name = &master.name;
+    let where_it_is = match master.elsewhere {
+        true => format!(" --runtime-dir {}", master.runtime.path().display()),
+        false => String::new(),
+    };
     // A closed terminal is no reason not to serve.
     drop(writeln!(
         io::stderr(),
-        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}   or   kill -USR2 {pid}",
+        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}",
         match addresses.is_empty() {
             true => "no listeners".to_owned(),
             false => format!("listens on {}", addresses.join(", ")),

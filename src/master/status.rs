@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Master;
 use crate::control::Timestamp;
 use crate::control::view::{
-    GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
-    Pinned, ReleaseView, SessionsView, Status, UpgradesView, WorkerState, WorkerView,
+    GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, Pinned, ReleaseView,
+    SessionsView, Status, WorkerState, WorkerView,
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
@@ -41,7 +41,7 @@ impl Master {
             listeners: self.listeners.iter().map(listener_view).collect(),
             generations,
             sessions: SessionsView::default(),
-            upgrades: self.upgrades(),
+            upgrades: self.counts,
             last_upgrade: self
                 .operations
                 .last_upgrade()
@@ -104,24 +104,6 @@ impl Master {
             status: held.and_then(|worker| worker.status.clone()),
             restarts: slot.life,
             connections: None,
-        }
-    }
-
-    fn upgrades(&self) -> UpgradesView {
-        self.counts
-    }
-
-    /// Counts how an upgrade ended.
-    pub(super) fn count_upgrade(&mut self, result: OperationResult, was_ready: bool) {
-        match result {
-            OperationResult::Done => self.counts.succeeded += 1,
-            OperationResult::Failed | OperationResult::Aborted if was_ready => {
-                self.counts.rolled_back += 1;
-            }
-            OperationResult::Failed | OperationResult::Aborted | OperationResult::Incomplete => {
-                self.counts.failed += 1;
-            }
-            _ => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Master;
-use super::worker::Readiness;
+use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
@@ -94,11 +94,9 @@ impl Master {
         let Some(pid) = self.workers.get(id).and_then(|worker| worker.pid()) else {
             return;
         };
-        if self
-            .workers
-            .get(id)
-            .is_some_and(|worker| worker.ready.is_some())
-        {
+        // Its end may have come before the launcher's word.
+        let over = |worker: &Worker| worker.ready.is_some() || worker.exit.is_some();
+        if self.workers.get(id).is_some_and(over) {
             return;
         }
         let now = Instant::now();

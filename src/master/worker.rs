@@ -94,6 +94,8 @@ pub(super) struct Workers {
     pub(super) all: BTreeMap<WorkerId, Worker>,
     pub(super) by_pid: BTreeMap<i32, WorkerId>,
     pub(super) leftovers: Vec<Leftover>,
+    /// Orphans that people were told of.
+    pub(super) orphans: HashSet<i32>,
     pub(super) archive: VecDeque<(WorkerId, Arc<Output>)>,
     /// A SIGCHLD that waits: looking at every child has its price.
     pub(super) reap_at: Option<Instant>,

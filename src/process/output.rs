@@ -21,7 +21,7 @@ use super::tail::Stream;
 const SIZE_WANTED: usize = 1 << 20;
 
 /// How much is read at once, in bytes.
-const AT_ONCE: usize = 64 * 1024;
+const AT_ONCE: usize = 16 * 1024;
 
 /// The two FIFOs of one worker, `out` and `err` in a directory of its own.
 #[derive(Debug)]

@@ -65,6 +65,16 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
     Ok(reaped)
 }
 
+/// Our living children that `known` does not know: orphans of our descendants,
+/// each with its short name.
+pub fn orphans(known: impl Fn(i32) -> bool) -> Vec<(i32, String)> {
+    let strangers = procfs::children().into_iter().filter(|pid| !known(*pid));
+    let living = strangers
+        .filter_map(procfs::stat)
+        .filter(|stat| !stat.is_dead());
+    living.map(|stat| (stat.pid, stat.comm)).collect()
+}
+
 /// Makes this process the parent of every orphan among its descendants (prctl(2),
 /// PR_SET_CHILD_SUBREAPER; Linux 3.4). Survives an `execve`, is not inherited.
 ///

@@ -125,6 +125,23 @@ impl Listener {
         self.origin
     }
 
+    /// A worker that calls listen(2) on a socket that it was given changes the
+    /// queue for everybody (FAILURES 3): puts the backlog back, and says what it
+    /// had become. `None` where it is as it should be, or where the kernel does
+    /// not tell.
+    pub fn mend_backlog(&self) -> Option<u32> {
+        if self.is_datagram() || self.origin() == Origin::Systemd {
+            return None;
+        }
+        let queue = super::diag::queue_of(self).ok()??;
+        let wanted = self.backlog().min(options::somaxconn());
+        if queue.backlog >= wanted {
+            return None;
+        }
+        self.relisten().ok()?;
+        Some(queue.backlog)
+    }
+
     /// How many connections may wait; the kernel caps it at `net.core.somaxconn`.
     pub fn backlog(&self) -> u32 {
         self.entry.backlog
