@@ -248,3 +248,13 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
     load.lost_nothing(1..=3);
     service.stop();
 }
+
+#[test]
+fn f10_a_backlog_that_a_worker_cut_is_put_back() {
+    let program = python_code("socket.socket(fileno=os.dup(3)).listen(1)\nserve()");
+    let service = Start::serving(&program).start();
+    let event = service.wait_event("listener_repaired");
+    let what = event["what"].as_str().expect("a sentence");
+    assert!(what.contains("listen(2)"), "{what}");
+    service.stop();
+}

@@ -203,3 +203,58 @@ fn a_worker_that_listens_elsewhere_is_reported_with_what_to_type() {
         ],
     );
 }
+
+#[test]
+fn f29_a_worker_that_prints_without_end_starves_nobody() {
+    // The child goes on printing while the worker serves.
+    let program = python_code(
+        "import subprocess\n\
+         printer = subprocess.Popen(['yes', 'a' * 30])\n\
+         signal.signal(signal.SIGTERM, lambda *_: (printer.kill(), os._exit(0)))\n\
+         import socket as s\nlistener = s.socket(fileno=3)\n\
+         while True:\n\x20   c, _ = listener.accept(); c.close()",
+    );
+    let service = Start::serving(&program).start();
+    for _ in 0..3 {
+        let asked = std::time::Instant::now();
+        assert_eq!(service.status()["state"], "serving");
+        assert!(
+            asked.elapsed().as_secs() < 5,
+            "the loop was kept from its callers"
+        );
+    }
+    service.handover("upgrade", &[]).says(0, &[]);
+    service.stop();
+}
+
+#[test]
+fn a_worker_that_dies_at_once_is_not_looked_at_for_ever() {
+    let start = Start::bare(&[]);
+    let fuse = start.path("burn");
+    let program = crate::support::sh(&format!(
+        "[ -e {} ] && exit 3; exec {} {}",
+        fuse.display(),
+        crate::support::python(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/server.py"),
+    ));
+    let service = Start::serving(&program).start();
+    std::fs::write(&fuse, "").expect("a file");
+    kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("a worker");
+    service.wait_event("crash_loop");
+    std::fs::remove_file(&fuse).expect("the file");
+    eventually("it serves again", || get(&service.address(), "/").ok());
+    // Looking at the dead would wake the master some hundred times a second.
+    let wake_ups = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid()));
+        let status = status.expect("the master lives");
+        let line = status.lines().find(|l| l.starts_with("voluntary_ctxt"));
+        let number = line.and_then(|l| l.split_whitespace().last()?.parse::<u64>().ok());
+        number.expect("a number")
+    };
+    eventually("it sleeps through a second", || {
+        let before = wake_ups();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        (wake_ups() - before < 20).then_some(())
+    });
+    service.stop();
+}
