@@ -4,14 +4,11 @@
     handover run --listen 127.0.0.1:8080 -- python3 examples/server.py
 
 It knows nothing of handover, only two old conventions:
-
 * its listening sockets are descriptors 3, 4, … when LISTEN_PID is its own
   process ID; LISTEN_FDS says how many (systemd's protocol, sd_listen_fds(3));
 * SIGTERM means: finish what you have, take nothing new, then leave.
-
-READY=1 on NOTIFY_SOCKET is possible but not needed: handover sees in the
-kernel that the sockets are waited on. GET / says "hello from generation N
-(pid P)"; GET /slow?ms=300 says the same, 300 ms later.
+READY=1 on NOTIFY_SOCKET is possible but not needed: handover sees in the kernel
+that the sockets are waited on. GET / says hello, GET /slow?ms=300 after 300 ms.
 """
 
 import os
@@ -33,9 +30,8 @@ connections = set()  # their threads
 
 def inherited_listeners():
     """The sockets that were passed to this very process, or none."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
+    mine = os.environ.get("LISTEN_PID") == str(os.getpid())
+    count = int(os.environ.get("LISTEN_FDS", "0")) if mine else 0
     return [socket.socket(fileno=fd) for fd in range(3, 3 + count)]
 
 
@@ -114,8 +110,8 @@ def answer(head):
     if method != "GET":
         return "405 Method Not Allowed", "GET only\n"
     if target.path == "/slow":
-        milliseconds = parse_qs(target.query).get("ms", ["300"])[0]
-        time.sleep(min(int(milliseconds) if milliseconds.isdigit() else 300, 10_000) / 1000)
+        ms = parse_qs(target.query).get("ms", ["300"])[0]
+        time.sleep(min(int(ms) if ms.isdigit() else 300, 10_000) / 1000)
     elif target.path != "/":
         return "404 Not Found", "nothing here\n"
     return "200 OK", f"hello from generation {GENERATION} (pid {os.getpid()})\n"
