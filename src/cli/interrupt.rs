@@ -1,20 +1,15 @@
 //! Ctrl-C while waiting: read, not suffered.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use tokio::net::unix::pipe;
+use tokio::io::unix::AsyncFd;
 
-/// `sizeof(struct signalfd_siginfo)` (signalfd(2)).
-const RECORD: usize = 128;
+use crate::process::pollable;
 
 /// Takes the interrupts of this process from now on.
-///
-/// A signalfd is read like a pipe, and tokio's pipe owns its descriptor, which
-/// its `AsyncFd` cannot promise without `unsafe`.
-pub(super) struct Interrupt(pipe::Receiver);
+pub(super) struct Interrupt(AsyncFd<SignalFd>);
 
 impl Interrupt {
     /// Blocks SIGINT and reads it instead (signalfd(2)).
@@ -23,23 +18,19 @@ impl Interrupt {
         signals.add(Signal::SIGINT);
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let signals = OwnedFd::from(SignalFd::with_flags(&signals, flags)?);
-        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(signals)?))
+        Ok(Self(pollable(SignalFd::with_flags(&signals, flags)?)?))
     }
 
     /// Waits for the next one.
     pub(super) async fn wait(&self) {
         loop {
-            let mut record = [0; RECORD];
-            match self
-                .0
-                .readable()
-                .await
-                .and_then(|()| self.0.try_read(&mut record))
-            {
-                Ok(_) => return,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            let Ok(mut guard) = self.0.readable().await else {
                 // Nothing comes any more: only the other ends of waiting are left.
+                return std::future::pending().await;
+            };
+            match guard.get_inner().read_signal() {
+                Ok(Some(_)) => return,
+                Ok(None) => guard.clear_ready(),
                 Err(_) => return std::future::pending().await,
             }
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::blind::{Blindness, Obstacle};
-use super::busy::Busy;
+use super::busy::{Busy, Served};
 use super::calls::{self, Meaning};
 use super::evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 use super::procfs::{Fault, Reader, socket_device};
@@ -180,15 +180,7 @@ impl Observer {
 
     /// Adds the listeners that are served without being waited on.
     fn add_busy(&mut self, now: Instant, pass: &mut Pass) {
-        let Self {
-            busy,
-            tree,
-            reader,
-            wanted,
-            targets,
-            ..
-        } = self;
-        for served in busy.serves(now, tree, reader, wanted, targets) {
+        for served in self.served(now) {
             if let Some(slot @ None) = pass.seen.get_mut(served.index) {
                 let (how, pid, tid) = (served.how, served.pid, served.tid);
                 *slot = Some(Seen {
@@ -210,6 +202,13 @@ impl Observer {
         if now.saturating_duration_since(since) < EDGE_PATIENCE {
             return None;
         }
+        let served = self.served(now);
+        let taken = served.iter().any(|served| served.how == How::Connection);
+        taken.then_some(SecondSign::Connection)
+    }
+
+    /// What it serves already, by its connections.
+    fn served(&mut self, now: Instant) -> Vec<Served> {
         let Self {
             busy,
             tree,
@@ -218,11 +217,7 @@ impl Observer {
             targets,
             ..
         } = self;
-        let taken = busy
-            .serves(now, tree, reader, wanted, targets)
-            .iter()
-            .any(|served| served.how == How::Connection);
-        taken.then_some(SecondSign::Connection)
+        busy.serves(now, tree, reader, wanted, targets)
     }
 
     fn evidence(&self, pass: &Pass, second_sign: Option<SecondSign>) -> Evidence {
