@@ -37,6 +37,10 @@ const BAD_CONFIG: u8 = 2;
 const CALLS_WAITING: usize = 64;
 const INPUTS_WAITING: usize = 1024;
 
+/// How often listeners are looked at for what no event tells: the only thing that wakes an idle
+/// master.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// How long the end waits for callers to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -198,7 +202,7 @@ fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)>
     let socket = parts.runtime.bind_control()?;
     let socket = tokio::net::UnixListener::from_std(socket)?;
     let server = tokio::spawn(control::serve(socket, calls, events.clone()));
-    let watch = Watch::new(&parts.listeners)?;
+    let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
     let policy = request::policy(&parts.loaded.config);
