@@ -4,6 +4,7 @@ mod activity;
 mod body;
 mod connection;
 mod handler;
+mod heads;
 mod hostile;
 mod order;
 mod query;
