@@ -195,13 +195,14 @@ struct Parts {
 }
 
 /// Puts the parts together and opens the control socket.
-fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)> {
+fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)> {
     let events = EventLog::new();
     let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING);
     let (inputs, waiting_inputs) = mpsc::channel(INPUTS_WAITING);
     let socket = parts.runtime.bind_control()?;
     let socket = tokio::net::UnixListener::from_std(socket)?;
-    let server = tokio::spawn(control::serve(socket, calls, events.clone()));
+    let (renewed, sockets) = mpsc::channel(1);
+    let server = tokio::spawn(control::serve(socket, sockets, calls, events.clone()));
     let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
@@ -231,6 +232,7 @@ fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)>
         events,
         operations: Operations::new(),
         inputs,
+        renewed,
         warnings: parts.warnings,
         elsewhere: parts.elsewhere,
         counts: UpgradesView::default(),
@@ -255,6 +257,7 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
     for warning in master.loaded.warnings.clone() {
         master.warn(warning.to_string());
     }
+    master.guard_runtime();
     master.submit_first(release);
     let code = master.run(sources).await;
     master.events.close();

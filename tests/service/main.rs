@@ -7,6 +7,7 @@ mod faults;
 mod listeners;
 mod refusals;
 mod releases;
+mod runtime_dir;
 mod support;
 mod systemd;
 mod upgrade;
