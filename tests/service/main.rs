@@ -4,6 +4,7 @@
 mod apps;
 mod control;
 mod faults;
+mod leftovers;
 mod listeners;
 mod refusals;
 mod releases;
