@@ -70,6 +70,7 @@ impl Master {
                 events.push(Event::ListenerChanged {
                     listener: listener.name().to_owned(),
                     what: change.to_string(),
+                    usual: change.is_usual(),
                 });
             }
         }

@@ -21,7 +21,7 @@ use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, output, request};
 use crate::config::{self, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::default_runtime_dir;
+use crate::control::paths::{Holder, default_runtime_dir};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
@@ -122,7 +122,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     launcher.set_nofile(nofile);
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
-        .map_err(Refusal::failed)?;
+        .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
     let mut warnings = warnings;
     if let Some(state) = start.state_dir {
         warnings.push(format!(

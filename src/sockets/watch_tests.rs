@@ -227,7 +227,9 @@ fn f04_what_a_worker_changes_is_reported_once_and_left_alone() {
         (change.option, change.from.as_str(), change.to.as_str()),
         ("O_NONBLOCK", "off", "on")
     );
-    assert!(change.to_string().contains("listener http"));
+    let text = change.to_string();
+    assert!(text.contains("listener http") && text.contains("nonblocking = true"));
+    assert!(change.is_usual());
     assert_eq!(listener.flags_changed(), None);
     assert!(
         fcntl_getfl(&worker).unwrap().contains(OFlags::NONBLOCK),
@@ -235,7 +237,9 @@ fn f04_what_a_worker_changes_is_reported_once_and_left_alone() {
     );
     fcntl_setfl(&worker, flags).unwrap();
     SockRef::from(&worker).set_read_timeout(Some(SOON)).unwrap();
-    assert_eq!(listener.flags_changed().unwrap().option, "O_NONBLOCK");
+    let change = listener.flags_changed().unwrap();
+    assert_eq!((change.option, change.to.as_str()), ("O_NONBLOCK", "off"));
+    assert!(!change.is_usual() && change.to_string().contains("may now hang"));
     assert_eq!(listener.flags_changed().unwrap().option, "SO_RCVTIMEO");
     assert_eq!(listener.flags_changed(), None);
 }

@@ -23,6 +23,15 @@ fn f05_a_port_in_use_says_by_whom() {
 }
 
 #[test]
+fn f05_a_port_in_use_by_another_service_says_by_which() {
+    let first = Start::serving(&server()).flag("--name", "shop").start();
+    let second = Start::bare(&server()).flag("--listen", first.address());
+    let master = format!("(pid {}), the master of service shop", first.pid());
+    second.refused().says(1, &["in use by", &master]);
+    first.stop();
+}
+
+#[test]
 fn port_0_keeps_its_number() {
     let service = Start::serving(&server()).start();
     let address = service.address();
@@ -245,6 +254,10 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
         .upgrade_to(&[example_server().display().to_string()])
         .says(0, &[]);
     service.upgrade_to(&server()).says(0, &[]);
+    let event = service.wait_event("listener_changed");
+    let what = event["what"].as_str().expect("a sentence");
+    assert!(what.contains("nonblocking = true"), "{what}");
+    assert_eq!(event["usual"], true, "{event}");
     load.lost_nothing(1..=3);
     service.stop();
 }

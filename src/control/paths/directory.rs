@@ -315,6 +315,8 @@ mod tests {
             name: "web".to_owned(),
         };
         assert_eq!(Holder::of(dir.path()), Some(me));
+        let me = std::process::id().cast_signed();
+        assert_eq!(Holder::service_of(me).as_deref(), Some("web"));
         drop(listener);
         dir.remove_control().expect("removed");
         dir.remove_control().expect("gone already");
