@@ -321,12 +321,12 @@ fn f08_a_unix_path_that_a_stranger_took_comes_back_when_the_stranger_goes() {
 }
 
 #[test]
-fn an_idle_master_wakes_once_a_second() {
+fn an_idle_master_wakes_less_than_once_a_second() {
     let service = Start::serving(&server()).start();
     eventually("it sleeps through three seconds but for its looks", || {
         let before = service.wake_ups();
         std::thread::sleep(Duration::from_secs(3));
-        (service.wake_ups() - before <= 4).then_some(())
+        (service.wake_ups() - before <= 3).then_some(())
     });
     service.stop();
 }
