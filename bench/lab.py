@@ -24,6 +24,7 @@ PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.execu
 PYTHON_SERVER = [PYTHON, str(ROOT / "examples" / "server.py")]
 STARTER = str(ROOT / "bench" / "apps" / "starter.sh")
 PATIENCE_SECONDS = 60
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @dataclasses.dataclass
@@ -89,7 +90,8 @@ class UnixHTTP(http.client.HTTPConnection):
 
 @contextlib.contextmanager
 def folder():
-    with tempfile.TemporaryDirectory(prefix="handover-bench-") as path:
+    """A directory on tmpfs, as /run is where services run; not every container's /run is."""
+    with tempfile.TemporaryDirectory(prefix="handover-bench-", dir=MEMORY) as path:
         yield pathlib.Path(path)
 
 

@@ -33,7 +33,7 @@ impl Walk {
     fn new(policy: Policy) -> Self {
         let mut world = World::empty(policy, Budget::default());
         world.clock = Some(Moment::ZERO);
-        world.act(Action::Request(Kind::Upgrade, ReleaseId(0), true, false));
+        world.act(Action::Request(Kind::Upgrade, ReleaseId(0), true));
         Self {
             world,
             grace: policy.kill_after / 2,
@@ -168,15 +168,14 @@ impl Walk {
             return;
         }
         let release = ReleaseId(pick / 16 % 4);
-        let (fixed, drained) = (!pick.is_multiple_of(3), pick.is_multiple_of(5));
+        let fixed = !pick.is_multiple_of(3);
         let good = self.world.fleet.rollback_target();
         let (kind, release) = match (pick % 4, good) {
             (0, Some(good)) => (Kind::Rollback { to: good.number }, good.release),
             (1, _) => (Kind::Reload, release),
             _ => (Kind::Upgrade, release),
         };
-        self.world
-            .act(Action::Request(kind, release, fixed, drained));
+        self.world.act(Action::Request(kind, release, fixed));
     }
 
     fn all_ready(&mut self) {

@@ -234,19 +234,6 @@ impl Fleet {
         self.turn_of(number, Turn::Undone, None);
     }
 
-    /// Whoever waits for the generations before theirs to end is answered.
-    pub(super) fn answer_drained(&mut self) {
-        let oldest = self.generations.keys().next().copied();
-        let waiting = std::mem::take(&mut self.drain_waiters);
-        for (operation, number) in waiting {
-            if oldest.is_some_and(|oldest| oldest < number) {
-                self.drain_waiters.push((operation, number));
-            } else {
-                self.answer(operation, Outcome::Active(number));
-            }
-        }
-    }
-
     pub(super) fn finish_when_empty(&mut self) {
         if self.stage != Stage::Stopping || !self.generations.is_empty() {
             return;

@@ -72,8 +72,6 @@ pub struct Fleet {
     next_number: GenerationNumber,
     rollout: Option<Rollout>,
     queued: Option<Queued>,
-    /// Who waits until the generations below this number have ended.
-    drain_waiters: Vec<(OperationId, GenerationNumber)>,
     stop_waiters: Vec<OperationId>,
     stop_signalled: bool,
     /// Why the first generation never became ready.
@@ -96,7 +94,6 @@ impl Fleet {
             next_number: 1,
             rollout: None,
             queued: None,
-            drain_waiters: Vec::new(),
             stop_waiters: Vec::new(),
             stop_signalled: false,
             fatal: None,
@@ -113,7 +110,6 @@ impl Fleet {
         if self.stage != Stage::Finished {
             self.dispatch(event);
             self.let_go_of_held();
-            self.answer_drained();
             self.finish_when_empty();
         } else if let Event::Request(Request { operation, .. })
         | Event::Promote(operation)

@@ -124,20 +124,13 @@ pub fn turn(phase: Phase, turn: Turn) -> Move {
     }
 }
 
-/// Somebody who waits for a rollout's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Waiter {
-    pub(super) operation: OperationId,
-    pub(super) drained: bool,
-}
-
 /// The one that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Rollout {
     pub(super) phase: Phase,
     pub(super) target: GenerationNumber,
     pub(super) request: Request,
-    pub(super) waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<OperationId>,
     /// Those who said `abort`.
     pub(super) aborters: Vec<OperationId>,
     pub(super) failure: Option<Failure>,
@@ -148,27 +141,18 @@ pub(super) struct Rollout {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Queued {
     pub(super) request: Request,
-    pub(super) waiters: Vec<Waiter>,
+    pub(super) waiters: Vec<OperationId>,
 }
 
 impl Queued {
     pub(super) fn new(request: Request) -> Self {
         Self {
             request,
-            waiters: vec![Waiter::of(&request)],
+            waiters: vec![request.operation],
         }
     }
 
     pub(super) fn release(&self) -> ReleaseId {
         self.request.release
-    }
-}
-
-impl Waiter {
-    pub(super) fn of(request: &Request) -> Self {
-        Self {
-            operation: request.operation,
-            drained: request.drained,
-        }
     }
 }

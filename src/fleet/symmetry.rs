@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
-use super::rollout::{Queued, Rollout, Waiter};
+use super::rollout::{Queued, Rollout};
 use super::{Failure, Fleet, Generation, OperationId, Request, Timer, WorkerId};
 
 /// Operations under names that do not depend on their numbers.
@@ -41,7 +41,6 @@ impl Fleet {
             next_number,
             rollout,
             queued,
-            drain_waiters,
             stop_waiters,
             stop_signalled,
             fatal,
@@ -81,12 +80,6 @@ impl Fleet {
             hash_request(request, state);
             names.hash_waiters(waiters, state);
         }
-        let mut drain_waiters = drain_waiters.clone();
-        drain_waiters.sort_by_key(|(_, number)| *number);
-        for (operation, number) in drain_waiters {
-            number.hash(state);
-            names.hash(operation, state);
-        }
         0xd0_u8.hash(state);
         for operation in stop_waiters {
             names.hash(*operation, state);
@@ -105,13 +98,10 @@ impl Names<'_> {
         (name, self.asked.contains(&operation)).hash(state);
     }
 
-    fn hash_waiters(&mut self, waiters: &[Waiter], state: &mut impl Hasher) {
-        let mut waiters = waiters.to_vec();
-        waiters.sort_by_key(|waiter| waiter.drained);
+    fn hash_waiters(&mut self, waiters: &[OperationId], state: &mut impl Hasher) {
         waiters.len().hash(state);
-        for Waiter { operation, drained } in waiters {
-            drained.hash(state);
-            self.hash(operation, state);
+        for operation in waiters {
+            self.hash(*operation, state);
         }
     }
 
@@ -140,9 +130,8 @@ fn hash_request(request: &Request, state: &mut impl Hasher) {
         release,
         fixed,
         kind,
-        drained,
     } = request;
-    (release, fixed, kind, drained).hash(state);
+    (release, fixed, kind).hash(state);
 }
 
 fn hash_generation(
@@ -211,7 +200,6 @@ mod tests {
             release: ReleaseId(1),
             fixed: true,
             kind: Kind::Upgrade,
-            drained: false,
         };
         fleet.handle(Moment::ZERO, Event::Request(request));
         for event in events {

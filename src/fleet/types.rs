@@ -68,8 +68,6 @@ pub struct Request {
     pub fixed: bool,
     /// Upgrade, reload or rollback.
     pub kind: Kind,
-    /// Answer only when the generations before have ended too.
-    pub drained: bool,
 }
 
 /// What happened.

@@ -1,6 +1,6 @@
 //! Carries out what the rollout table says.
 
-use super::rollout::{self, Move, Phase, Queued, Rollout, Turn, Waiter};
+use super::rollout::{self, Move, Phase, Queued, Rollout, Turn};
 use super::{
     Cause, Failure, Fault, Fleet, Generation, GenerationNumber, Good, HISTORY, Kind, Note,
     OperationId, Outcome, Policy, Refusal, Request, Stage, State, Timer,
@@ -20,10 +20,10 @@ impl Fleet {
             Turn::OtherRequest
         };
         match rollout::turn(self.phase(), turn) {
-            Move::Begin => self.begin(request, vec![Waiter::of(&request)], self.policy.retries),
+            Move::Begin => self.begin(request, vec![request.operation], self.policy.retries),
             Move::Join => {
                 if let Some(rollout) = &mut self.rollout {
-                    rollout.waiters.push(Waiter::of(&request));
+                    rollout.waiters.push(request.operation);
                     let target = rollout.target;
                     self.tell(Note::Joined(request.operation, target));
                 }
@@ -38,7 +38,7 @@ impl Fleet {
         self.tell(Note::Queued(request.operation));
         match &mut self.queued {
             Some(queued) if queued.release() == request.release => {
-                queued.waiters.push(Waiter::of(&request));
+                queued.waiters.push(request.operation);
                 // An upgrade makes a new generation in any case: it outweighs.
                 if request.kind != Kind::Reload {
                     queued.request = request;
@@ -46,21 +46,21 @@ impl Fleet {
             }
             queued => {
                 if let Some(old) = queued.replace(Queued::new(request)) {
-                    for waiter in old.waiters {
-                        self.answer(waiter.operation, Outcome::Superseded);
+                    for operation in old.waiters {
+                        self.answer(operation, Outcome::Superseded);
                     }
                 }
             }
         }
     }
 
-    fn begin(&mut self, request: Request, waiters: Vec<Waiter>, retries: u32) {
+    fn begin(&mut self, request: Request, waiters: Vec<OperationId>, retries: u32) {
         if let (Kind::Reload, Some(active)) = (request.kind, self.active())
             && active.release == request.release
         {
             let outcome = Outcome::Unchanged(active.number);
-            for waiter in waiters {
-                self.answer(waiter.operation, outcome);
+            for operation in waiters {
+                self.answer(operation, outcome);
             }
             return self.next();
         }
@@ -160,8 +160,7 @@ impl Fleet {
         match rollout::turn(self.phase(), Turn::Promote) {
             Move::Activate => {
                 if let Some(rollout) = &mut self.rollout {
-                    let drained = false;
-                    rollout.waiters.push(Waiter { operation, drained });
+                    rollout.waiters.push(operation);
                     let number = rollout.target;
                     self.activate(number);
                 }
@@ -238,12 +237,8 @@ impl Fleet {
         if let Some(old) = old {
             self.retire(old);
         }
-        for waiter in rollout.waiters {
-            if waiter.drained {
-                self.drain_waiters.push((waiter.operation, number));
-            } else {
-                self.answer(waiter.operation, Outcome::Active(number));
-            }
+        for operation in rollout.waiters {
+            self.answer(operation, Outcome::Active(number));
         }
         self.next();
     }
@@ -327,8 +322,8 @@ impl Fleet {
             };
             self.answer(operation, done);
         }
-        for waiter in rollout.waiters {
-            self.answer(waiter.operation, outcome);
+        for operation in rollout.waiters {
+            self.answer(operation, outcome);
         }
         self.next();
     }
@@ -359,20 +354,15 @@ impl Fleet {
     pub(super) fn dismiss_rollouts(&mut self) {
         let running = self.rollout.take();
         let queued = self.queued.take();
-        let drained = std::mem::take(&mut self.drain_waiters);
         if let Some(rollout) = running {
             self.timers.stop(Timer::Bake(rollout.target));
             self.timers.stop(Timer::Undo(rollout.target));
-            let waiters = rollout.waiters.iter().map(|waiter| waiter.operation);
-            for operation in waiters.chain(rollout.aborters.iter().copied()) {
+            for operation in rollout.waiters.into_iter().chain(rollout.aborters) {
                 self.answer(operation, Outcome::Stopping);
             }
         }
-        for waiter in queued.into_iter().flat_map(|queued| queued.waiters) {
-            self.answer(waiter.operation, Outcome::Stopping);
-        }
-        for (operation, number) in drained {
-            self.answer(operation, Outcome::Active(number));
+        for operation in queued.into_iter().flat_map(|queued| queued.waiters) {
+            self.answer(operation, Outcome::Stopping);
         }
     }
 }

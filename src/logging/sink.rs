@@ -12,6 +12,10 @@ use super::queue::{Entry, Queue};
 use super::writer::Writer;
 use super::{Format, Level, Record, Stamped, journal};
 
+/// How long a line waits for its successors when nothing was written before it: a thousand workers that
+/// start make a burst of lines, and each would wake the writer.
+const GATHERING: Duration = Duration::from_millis(5);
+
 /// Formatting and one system call; 2 MiB would be the default.
 const WRITER_STACK_BYTES: usize = 128 * 1024;
 
@@ -157,6 +161,14 @@ impl Shared {
             }
             let waited = self.filled.wait(queue);
             queue = waited.unwrap_or_else(PoisonError::into_inner);
+            if !queue.closed {
+                // At work from here on: nobody wakes it again.
+                queue.writing = true;
+                drop(queue);
+                thread::sleep(GATHERING);
+                queue = self.queue();
+                queue.writing = false;
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Master;
 use super::worker::Leftover;
 use crate::control::Event;
 use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
-use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready};
+use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready, remove_private};
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ impl Master {
         worker.exit = Some(exit);
         let pid = child.pid();
         if let Some(output) = &worker.output {
-            output.finish();
+            output.finish(&worker.readers);
         }
         // What it said last counts, above all what it stored.
         if let Some(notify) = worker.notify.clone() {
@@ -170,9 +170,8 @@ impl Master {
     fn clean_up(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.delivered = true;
-            worker.notify = None;
             worker.hush();
-            drop(std::fs::remove_dir_all(&worker.directory));
+            drop(remove_private(&worker.directory));
         }
     }
 

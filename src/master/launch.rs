@@ -15,7 +15,7 @@ use crate::config::WorkerOutput;
 use crate::control::Event;
 use crate::fleet::{self, Ending, ReleaseId, WorkerId};
 use crate::process::{
-    LaunchFailure, LaunchRequest, Launched, Pipes, Release, Stream, private_directory,
+    LaunchFailure, LaunchRequest, Launched, Pipes, Reader, Release, Stream, private_directory,
 };
 use crate::readiness::notify::{Socket, Store};
 
@@ -31,6 +31,7 @@ struct Surroundings {
     stdout: OwnedFd,
     stderr: OwnedFd,
     output: Option<Arc<Output>>,
+    readers: Vec<Arc<Reader>>,
     notify: Socket,
 }
 
@@ -74,6 +75,7 @@ impl Master {
             directory: directory.clone(),
             launched_at: Instant::now(),
             output: None,
+            readers: Vec::new(),
             notify: None,
             tasks: Vec::new(),
             ready: None,
@@ -138,8 +140,9 @@ impl Master {
         worker.launched_at = Instant::now();
         if let Some(output) = made.output {
             let pattern = Pattern::of(&self.config().ready.on);
-            worker.tasks = output::follow(&output, pattern, &self.inputs);
+            worker.tasks = output::follow(&output, &made.readers, pattern, &self.inputs);
             worker.output = Some(output);
+            worker.readers = made.readers;
         }
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
@@ -176,17 +179,22 @@ impl Master {
                 stdout,
                 stderr,
                 output: None,
+                readers: Vec::new(),
                 notify,
             });
         }
         let (pipes, writers) = Pipes::create(directory, owner)?;
-        let readers = vec![pipes.reader(Stream::Stdout)?, pipes.reader(Stream::Stderr)?];
-        let output = Some(Arc::new(Output::new(id, readers, self.lines.clone())));
+        let readers = [Stream::Stdout, Stream::Stderr]
+            .map(|stream| pipes.reader(stream).map(Arc::new))
+            .into_iter()
+            .collect::<io::Result<_>>()?;
+        let output = Some(Arc::new(Output::new(id, self.lines.clone())));
         let (stdout, stderr) = writers.into_parts();
         Ok(Surroundings {
             stdout,
             stderr,
             output,
+            readers,
             notify,
         })
     }

@@ -50,7 +50,6 @@ impl Master {
             release,
             fixed,
             kind,
-            drained: false,
         };
         self.pending.push_back(fleet::Event::Request(request));
     }

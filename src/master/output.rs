@@ -21,7 +21,8 @@ pub(super) const REPORTED: usize = 20;
 /// How much of what an ended worker left unread is taken, in bytes a stream:
 /// what its pipe holds.
 const LAST_WORDS: usize = 1 << 20;
-const ROUNDS: usize = 64;
+/// Most workers say nothing at their end, and a thousand may end together.
+const AT_ONCE: usize = 4 * 1024;
 
 /// What all outputs share.
 #[derive(Clone)]
@@ -40,11 +41,10 @@ impl Lines {
     }
 }
 
-/// The output of one worker.
+/// The output of one worker: what is kept of it, also after its end.
 pub(super) struct Output {
     worker: WorkerId,
     tail: Mutex<Tail>,
-    readers: Vec<Reader>,
     lines: Lines,
 }
 
@@ -78,12 +78,11 @@ impl Pattern {
 }
 
 impl Output {
-    pub(super) fn new(worker: WorkerId, readers: Vec<Reader>, lines: Lines) -> Self {
+    pub(super) fn new(worker: WorkerId, lines: Lines) -> Self {
         let tail = Mutex::new(Tail::numbered(lines.numbers.clone()));
         Self {
             worker,
             tail,
-            readers,
             lines,
         }
     }
@@ -129,11 +128,11 @@ impl Output {
     }
 
     /// The last words of a worker that ended.
-    pub(super) fn finish(&self) {
-        let mut buffer = vec![0; LAST_WORDS / ROUNDS];
-        for reader in &self.readers {
+    pub(super) fn finish(&self, readers: &[Arc<Reader>]) {
+        let mut buffer = [0; AT_ONCE];
+        for reader in readers {
             // Bounded: a child that it left may go on printing.
-            for _ in 0..ROUNDS {
+            for _ in 0..LAST_WORDS / AT_ONCE {
                 let Ok(count @ 1..) = reader.try_read(&mut buffer) else {
                     break;
                 };
@@ -151,13 +150,16 @@ impl Output {
 /// Begins to read a worker's output. The tasks end with the streams.
 pub(super) fn follow(
     output: &Arc<Output>,
+    readers: &[Arc<Reader>],
     pattern: Option<Pattern>,
     inputs: &mpsc::Sender<Input>,
 ) -> Vec<tokio::task::AbortHandle> {
     let pattern = Arc::new(pattern);
-    (0..output.readers.len())
-        .map(|index| {
-            let (output, pattern, inputs) = (output.clone(), pattern.clone(), inputs.clone());
+    readers
+        .iter()
+        .map(|reader| {
+            let (output, reader) = (output.clone(), reader.clone());
+            let (pattern, inputs) = (pattern.clone(), inputs.clone());
             let task = async move {
                 let mut matched = None;
                 let id = output.worker;
@@ -171,7 +173,7 @@ pub(super) fn follow(
                         tokio::spawn(async move { inputs.send(told).await.is_ok() });
                     }
                 };
-                output.follow(&output.readers[index], found).await;
+                output.follow(&reader, found).await;
             };
             tokio::spawn(task).abort_handle()
         })

@@ -135,7 +135,7 @@ impl Master {
         let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
         self.operations.update(id, |view| view.warnings = warnings);
         self.request.waiting.insert(id, sticky);
-        self.submit(id, release, fleet_kind, upgrade.drained);
+        self.submit(id, release, fleet_kind);
         Ok(receiver)
     }
 
@@ -170,12 +170,7 @@ impl Master {
             ));
         }
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
-        self.submit(
-            id,
-            target.release,
-            Kind::Rollback { to: target.number },
-            false,
-        );
+        self.submit(id, target.release, Kind::Rollback { to: target.number });
         Ok(receiver)
     }
 
@@ -195,14 +190,13 @@ impl Master {
         }
     }
 
-    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind, drained: bool) {
+    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind) {
         let fixed = self.releases.is_fixed(release);
         let request = Request {
             operation,
             release,
             fixed,
             kind,
-            drained,
         };
         self.pending.push_back(fleet::Event::Request(request));
     }
@@ -210,7 +204,7 @@ impl Master {
     /// The first generation: of the config as it was read at start.
     pub(super) fn submit_first(&mut self, release: Release) {
         let release = self.releases.number(release);
-        self.submit(FIRST, release, Kind::Upgrade, false);
+        self.submit(FIRST, release, Kind::Upgrade);
     }
 
     /// From now on this config is in force, as far as it can be without a

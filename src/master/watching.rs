@@ -1,6 +1,8 @@
 //! Observing readiness: which workers are looked at, when, and what a look
 //! means under `ready.on`.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -10,6 +12,7 @@ use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
+use crate::readiness::notify::Store;
 use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
 use crate::sockets::Listener;
 
@@ -22,7 +25,6 @@ const NOTHING_TO_OBSERVE: &str = "no listener to observe";
 
 /// One worker that is not ready yet.
 struct Watched {
-    id: WorkerId,
     since: Instant,
     observer: Option<Observer>,
     /// Alive until then counts as ready; and why that decides.
@@ -31,43 +33,74 @@ struct Watched {
     elsewhere_at: Instant,
 }
 
-/// All workers that are not ready yet.
+/// All workers that are not ready yet. With a thousand of them every turn of the loop asks
+/// when to look next, so that is kept and not searched for.
 pub(super) struct Watching {
-    watched: Vec<Watched>,
+    watched: BTreeMap<WorkerId, Watched>,
     schedule: Schedule,
+    /// None while there is nobody to look at.
     next_round: Option<Instant>,
-    /// How many the next round looks at, and where it goes on.
+    /// Not later than the first of `settles`; None while there is none.
+    next_settled: Option<Instant>,
+    /// How many the next round looks at, and after whom it goes on.
     share: usize,
-    cursor: usize,
+    cursor: Option<WorkerId>,
 }
 
 impl Watching {
     pub(super) fn new() -> Self {
         Self {
-            watched: Vec::new(),
+            watched: BTreeMap::new(),
             schedule: Schedule::new(),
             next_round: None,
+            next_settled: None,
             share: 1,
-            cursor: 0,
+            cursor: None,
         }
     }
 
     pub(super) fn forget(&mut self, id: WorkerId) {
-        self.watched.retain(|watched| watched.id != id);
+        self.watched.remove(&id);
+        if self.watched.is_empty() {
+            self.next_round = None;
+            self.next_settled = None;
+        }
     }
 
     /// When there is something to look at.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        let observed = self
-            .watched
-            .iter()
-            .any(|watched| watched.observer.is_some());
-        let round = self.next_round.filter(|_| observed);
-        let settled = self
-            .watched
-            .iter()
-            .filter_map(|w| w.settles.as_ref().map(|(at, _)| *at));
-        settled.chain(round).min()
+        [self.next_round, self.next_settled]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn add(&mut self, id: WorkerId, watched: Watched) {
+        if watched.observer.is_some() {
+            self.next_round.get_or_insert(watched.since);
+        }
+        self.settle_at(watched.settles.as_ref().map(|(at, _)| *at));
+        self.watched.insert(id, watched);
+    }
+
+    fn settle_at(&mut self, at: Option<Instant>) {
+        self.next_settled = [self.next_settled, at].into_iter().flatten().min();
+    }
+
+    /// The workers of this round, going on after the last one looked at.
+    fn round(&self) -> Vec<WorkerId> {
+        let observed =
+            |(id, watched): (&WorkerId, &Watched)| watched.observer.is_some().then_some(*id);
+        let after = self.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.watched.range((after, Bound::Unbounded));
+        let until = self.cursor.map_or(Bound::Unbounded, Bound::Included);
+        let start = self.watched.range((Bound::Unbounded, until));
+        // Without a cursor the first range is everybody, and the second must not say it again.
+        let start = start.filter(|_| self.cursor.is_some());
+        rest.chain(start)
+            .filter_map(observed)
+            .take(self.share)
+            .collect()
     }
 }
 
@@ -107,22 +140,25 @@ impl Master {
                 None,
                 Some((now + ready.settle, NOTHING_TO_OBSERVE.to_owned())),
             ),
-            ReadyOn::Auto | ReadyOn::Accepting => (Some(Observer::new(pid, wanted)), None),
+            ReadyOn::Auto | ReadyOn::Accepting => {
+                let generation = self.generations.get(&id.generation);
+                let store = generation.and_then(|generation| generation.stores.get(&id.slot));
+                let inherited = store.map_or_else(Vec::new, Store::sockets);
+                (Some(Observer::new(pid, wanted, inherited)), None)
+            }
             ReadyOn::Uptime(uptime) => (None, Some((now + uptime, String::new()))),
             ReadyOn::Notify | ReadyOn::Output { .. } => return,
             // The config room refuses these two in this version.
             ReadyOn::Http(_) | ReadyOn::Exec(_) => return,
         };
-        self.watching.watched.push(Watched {
-            id,
+        let watched = Watched {
             since: now,
             observer,
             settles,
             blind: false,
             elsewhere_at: now + ELSEWHERE_FIRST,
-        });
-        self.watching.next_round.get_or_insert(now);
-        self.watching.next_round = Some(now);
+        };
+        self.watching.add(id, watched);
     }
 
     /// The listeners on which a ready worker waits.
@@ -147,27 +183,25 @@ impl Master {
         if self.watching.next_round.is_none_or(|due| due > now) {
             return;
         }
-        let total = self.watching.watched.len();
-        let share = self.watching.share.clamp(1, total.max(1)).min(total);
-        let mut sights = Vec::new();
+        let round = self.watching.round();
         let before = thread_time();
-        for step in 0..share {
-            let index = (self.watching.cursor + step) % total;
-            let Some(watched) = self.watching.watched.get_mut(index) else {
-                continue;
-            };
-            if let Some(observer) = &mut watched.observer {
-                sights.push((watched.id, observer.look(now)));
+        for id in &round {
+            let watched = self.watching.watched.get_mut(id);
+            let observer = watched.and_then(|watched| watched.observer.as_mut());
+            if let Some(sight) = observer.map(|observer| observer.look(now)) {
+                self.on_sight(*id, sight, now);
             }
         }
         let cost = thread_time().saturating_sub(before);
-        let turn = self.watching.schedule.next(cost, share, total);
-        self.watching.cursor = (self.watching.cursor + share) % total.max(1);
-        self.watching.share = turn.workers;
-        self.watching.next_round = Some(Instant::now() + turn.after);
-        for (id, sight) in sights {
-            self.on_sight(id, sight, now);
-        }
+        let watching = &mut self.watching;
+        let after = Instant::now();
+        let turn = watching
+            .schedule
+            .next(after, cost, round.len(), watching.watched.len());
+        watching.cursor = round.last().copied();
+        watching.share = turn.workers;
+        watching.next_round =
+            Some(after + turn.after).filter(|_| !round.is_empty() && !watching.watched.is_empty());
     }
 
     fn on_sight(&mut self, id: WorkerId, sight: Sight, now: Instant) {
@@ -182,8 +216,7 @@ impl Master {
     fn settle_blindly(&mut self, id: WorkerId, reason: String) {
         let settle = self.config().ready.settle;
         let strict = self.config().ready.on == ReadyOn::Accepting;
-        let find = |watched: &&mut Watched| watched.id == id && !watched.blind;
-        let Some(watched) = self.watching.watched.iter_mut().find(find) else {
+        let Some(watched) = self.watching.watched.get_mut(&id).filter(|w| !w.blind) else {
             return;
         };
         watched.blind = true;
@@ -193,31 +226,36 @@ impl Master {
                  use \"auto\" or \"notify\""
             ));
         } else {
-            watched.settles = Some((watched.since + settle, reason));
+            let at = watched.since + settle;
+            watched.settles = Some((at, reason));
+            self.watching.settle_at(Some(at));
         }
     }
 
     fn look_at_settled(&mut self, now: Instant) {
-        let due = |watched: &&Watched| watched.settles.as_ref().is_some_and(|(at, _)| *at <= now);
-        let settled: Vec<(WorkerId, String)> = self
-            .watching
-            .watched
-            .iter()
-            .filter(due)
-            .map(|watched| {
-                let alive = now.saturating_duration_since(watched.since);
-                let alive = Span(u64::try_from(alive.as_millis()).unwrap_or(u64::MAX));
-                let reason = watched
-                    .settles
-                    .as_ref()
-                    .map_or("", |(_, reason)| reason.as_str());
-                let by = match reason {
-                    "" => format!("alive for {alive}"),
-                    reason => format!("alive for {alive} ({reason})"),
-                };
-                (watched.id, by)
-            })
-            .collect();
+        if self.watching.next_settled.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut settled = Vec::new();
+        self.watching.next_settled = None;
+        for (id, watched) in &self.watching.watched {
+            match &watched.settles {
+                Some((at, reason)) if *at <= now => {
+                    let alive = now.saturating_duration_since(watched.since);
+                    let alive = Span(u64::try_from(alive.as_millis()).unwrap_or(u64::MAX));
+                    let by = match reason.as_str() {
+                        "" => format!("alive for {alive}"),
+                        reason => format!("alive for {alive} ({reason})"),
+                    };
+                    settled.push((*id, by));
+                }
+                Some((at, _)) => {
+                    let next = self.watching.next_settled.map_or(*at, |next| next.min(*at));
+                    self.watching.next_settled = Some(next);
+                }
+                None => {}
+            }
+        }
         for (id, by) in settled {
             self.declare_ready(id, by);
         }
@@ -265,9 +303,8 @@ impl Master {
 
     /// A worker that is not ready for a while may listen somewhere else.
     fn look_elsewhere(&mut self, id: WorkerId, now: Instant) {
-        let wanted = self.wanted();
-        let find = |watched: &&mut Watched| watched.id == id && watched.elsewhere_at <= now;
-        let Some(watched) = self.watching.watched.iter_mut().find(find) else {
+        let watched = self.watching.watched.get_mut(&id);
+        let Some(watched) = watched.filter(|watched| watched.elsewhere_at <= now) else {
             return;
         };
         let waited = now.saturating_duration_since(watched.since);
@@ -282,6 +319,7 @@ impl Master {
         if told {
             return;
         }
+        let wanted = self.wanted();
         let Some(first) = wanted.first() else {
             return;
         };

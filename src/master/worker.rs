@@ -12,7 +12,7 @@ use super::failures::FailureReport;
 use super::output::Output;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
-use crate::process::{Child, Exit};
+use crate::process::{Child, Exit, Reader};
 use crate::readiness::notify::{Socket, Store};
 
 /// Outputs of workers that are gone, for `logs`.
@@ -34,6 +34,7 @@ pub(super) struct Worker {
     pub(super) directory: PathBuf,
     pub(super) launched_at: Instant,
     pub(super) output: Option<Arc<Output>>,
+    pub(super) readers: Vec<Arc<Reader>>,
     pub(super) notify: Option<Arc<Socket>>,
     pub(super) tasks: Vec<AbortHandle>,
     pub(super) ready: Option<Readiness>,
@@ -70,11 +71,13 @@ impl Worker {
         }
     }
 
-    /// Ends the tasks that read for it.
+    /// Ends the tasks that read for it, and closes what they read from.
     pub(super) fn hush(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
         }
+        self.readers.clear();
+        self.notify = None;
     }
 }
 

@@ -30,7 +30,6 @@ const PROCESS_GROUP: u32 = 1 << 2;
 pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
-    start_time: u64,
     anchor: Anchor,
     exit: OnceLock<Exit>,
     reaped: AtomicBool,
@@ -62,12 +61,9 @@ impl Child {
     fn with_anchor(pid: i32, anchor: Anchor) -> io::Result<Self> {
         let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        // It is unreaped, so this is its own line, even when it is a zombie by now.
-        let start_time = procfs::stat(pid.as_raw_pid()).map_or(0, |stat| stat.start_time);
         Ok(Self {
             pid,
             pidfd,
-            start_time,
             anchor,
             exit: OnceLock::new(),
             reaped: AtomicBool::new(false),
@@ -90,9 +86,14 @@ impl Child {
         self.pid.as_raw_pid()
     }
 
-    /// Clock ticks after boot at which it began (field 22 of `/proc/PID/stat`); 0 without `/proc`.
+    /// Clock ticks after boot at which it began (field 22 of `/proc/PID/stat`); 0 without `/proc`, and
+    /// after it was reaped: its number may be a stranger's then.
     pub fn start_time(&self) -> u64 {
-        self.start_time
+        if self.reaped.load(Ordering::Acquire) {
+            return 0;
+        }
+        // It is unreaped, so this is its own line, even when it is a zombie by now.
+        procfs::stat(self.pid()).map_or(0, |stat| stat.start_time)
     }
 
     /// The pidfd: readable once the child ended (pidfd_open(2)).

@@ -43,7 +43,7 @@ pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, raise_nofile};
 pub use output::{Pipes, Reader, Writers};
-pub use owner::{Owner, OwnerError, private_directory};
+pub use owner::{Owner, OwnerError, private_directory, remove_private};
 pub use pinned::Pinned;
 pub use pollable::pollable;
 pub use procfs::{Stat, is_descendant, parse_stat};

@@ -94,8 +94,6 @@ impl Pipes {
         let path = self.path(stream);
         let fd = open_fifo(&path, OFlags::RDONLY | OFlags::NONBLOCK)
             .map_err(|e| named("opening", &path, e))?;
-        // A smaller one works too.
-        let _ = fcntl_setpipe_size(&fd, SIZE_WANTED);
         Ok(Reader {
             stream,
             pipe: Receiver::from_owned_fd(fd)?,
@@ -180,13 +178,15 @@ impl AsFd for Reader {
 }
 
 fn make(path: &Path, owner: Owner) -> io::Result<OwnedFd> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            return Err(named("replacing", path, error));
+    let create = || mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR);
+    match create() {
+        Err(Errno::EXIST) => {
+            std::fs::remove_file(path).map_err(|e| named("replacing", path, e))?;
+            create()
         }
-        _ => {}
+        created => created,
     }
-    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).map_err(|e| named("creating", path, e.into()))?;
+    .map_err(|e| named("creating", path, e.into()))?;
     // Reading and writing: this does not wait for the other side (fifo(7)).
     let fd = open_fifo(path, OFlags::RDWR).map_err(|e| named("opening", path, e))?;
     let there = fstat(&fd).map_err(|e| named("examining", path, e.into()))?;
@@ -194,7 +194,9 @@ fn make(path: &Path, owner: Owner) -> io::Result<OwnedFd> {
     if there.st_uid != Owner::current().uid || there.st_nlink != 1 {
         return Err(named("opening", path, ErrorKind::PermissionDenied.into()));
     }
+    // A smaller one works too.
     let _ = fcntl_setpipe_size(&fd, SIZE_WANTED);
+    // Whatever the umask was.
     fchmod(&fd, Mode::RUSR | Mode::WUSR)
         .map_err(|e| named("setting the mode of", path, e.into()))?;
     if (there.st_uid, there.st_gid) != (owner.uid, owner.gid) {

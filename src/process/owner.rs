@@ -190,6 +190,24 @@ pub fn private_directory(path: &Path, owner: Owner) -> io::Result<()> {
     Ok(fchmod(&directory, Mode::from_raw_mode(private.mode()))?)
 }
 
+/// Removes such a directory. A thousand workers may end together, and almost always it
+/// holds what we put there and nothing else: that is removed by name, without reading directories.
+///
+/// # Errors
+/// What unlink(2) and rmdir(2) say; having no such directory is no error.
+pub fn remove_private(path: &Path) -> io::Result<()> {
+    for name in ["out", "err", "notify"] {
+        let _ = std::fs::remove_file(path.join(name));
+    }
+    match std::fs::remove_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            std::fs::remove_dir_all(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;

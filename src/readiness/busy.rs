@@ -28,7 +28,7 @@ pub(super) struct Busy {
     asked: Option<Instant>,
     /// Sockets that the leader was born with: a connection that its predecessor stored
     /// came through the listener, but not by this worker's doing.
-    inherited: Option<Vec<u64>>,
+    inherited: Vec<u64>,
 }
 
 /// A listener (by index) that is served, and by whom.
@@ -48,16 +48,10 @@ struct Holding {
 }
 
 impl Busy {
-    /// To be called at every look; remembers what was there from the start.
-    pub(super) fn begin(&mut self, now: Instant, tree: &Tree, reader: &mut Reader) {
-        if self.began.is_none() {
-            self.began = Some(now);
-            self.inherited = Some(
-                holdings(tree, reader)
-                    .into_iter()
-                    .flat_map(|holding| holding.sockets)
-                    .collect(),
-            );
+    pub(super) fn new(inherited: Vec<u64>) -> Self {
+        Self {
+            inherited,
+            ..Self::default()
         }
     }
 
@@ -71,16 +65,15 @@ impl Busy {
         targets: &Targets,
     ) -> Vec<Served> {
         let since = |then: Option<Instant>| then.map(|then| now.saturating_duration_since(then));
-        let early = since(self.began).is_none_or(|age| age < FIRST);
+        let early = since(Some(*self.began.get_or_insert(now))).is_none_or(|age| age < FIRST);
         if early || since(self.asked).is_some_and(|age| age < INTERVAL) {
             return Vec::new();
         }
         self.asked = Some(now);
-        let inherited = self.inherited.as_deref().unwrap_or_default();
         let mut holdings = holdings(tree, reader);
         for holding in &mut holdings {
             holding.sockets.retain(|inode| {
-                !inherited.contains(inode)
+                !self.inherited.contains(inode)
                     && targets
                         .sockets
                         .iter()

@@ -79,8 +79,9 @@ const EDGE_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Observer {
     /// An observer of the worker whose first process is `leader`. Every stream listener in
-    /// `wanted` must be waited on; datagram ones only when there are no others.
-    pub fn new(leader: i32, wanted: Vec<Wanted>) -> Self {
+    /// `wanted` must be waited on; datagram ones only when there are no others. `inherited` are the
+    /// inodes of the other sockets that it was given: they are not its own work.
+    pub fn new(leader: i32, wanted: Vec<Wanted>, inherited: Vec<u64>) -> Self {
         let mut wanted = wanted;
         if wanted.iter().any(|listener| !listener.datagram) {
             wanted.retain(|listener| !listener.datagram);
@@ -99,7 +100,7 @@ impl Observer {
             tree: Tree::new(leader),
             reader: Reader::new(),
             rest: Rest::default(),
-            busy: Busy::default(),
+            busy: Busy::new(inherited),
             blindness: Blindness::default(),
             edge_since: None,
         }
@@ -115,7 +116,6 @@ impl Observer {
             let obstacle = self.unreachable(fault);
             return self.blindness.judge(now, obstacle, false, &mut self.reader);
         }
-        self.busy.begin(now, &self.tree, &mut self.reader);
         let mut pass = self.pass();
         if !pass.complete() {
             self.rest.disturbed();

@@ -108,7 +108,6 @@ impl World {
             budget,
             clock: _,
             waiting,
-            patient,
             active,
             plans,
             patience: _,
@@ -126,7 +125,7 @@ impl World {
             living.get(&id).map_or(0, flags)
         };
         fleet.hash_up_to_names(about, waiting, state);
-        (living.len(), patient.len()).hash(state);
+        living.len().hash(state);
         (budget, active, plans).hash(state);
         (stopping, signals, fatal, finished).hash(state);
     }

@@ -51,7 +51,7 @@ impl Pairs {
             Action::Fault(id) => return self.event(world, Event::Fault(id, Fault::Unfit)),
             Action::Exit(id, ending) => return self.event(world, Event::Exited(id, ending)),
             Action::Due(timer) => return self.event(world, Event::Due(timer)),
-            Action::Request(_, release, fixed, _) => {
+            Action::Request(_, release, fixed) => {
                 let same = fixed && world.rolls_out(release);
                 if world.fleet.rollout().0 == Phase::Idle {
                     self.turn(world, Turn::SameRequest);

@@ -81,37 +81,18 @@ impl Service {
     }
 
     pub fn upgrade(&mut self, release: u32) -> Call {
-        self.call(Action::Request(
-            Kind::Upgrade,
-            ReleaseId(release),
-            true,
-            false,
-        ))
-    }
-
-    pub fn upgrade_drained(&mut self, release: u32) -> Call {
-        self.call(Action::Request(
-            Kind::Upgrade,
-            ReleaseId(release),
-            true,
-            true,
-        ))
+        self.call(Action::Request(Kind::Upgrade, ReleaseId(release), true))
     }
 
     pub fn reload(&mut self, release: u32) -> Call {
-        self.call(Action::Request(
-            Kind::Reload,
-            ReleaseId(release),
-            true,
-            false,
-        ))
+        self.call(Action::Request(Kind::Reload, ReleaseId(release), true))
     }
 
     /// As the master does it: to what the fleet says.
     pub fn rollback(&mut self) -> Option<Call> {
         let good = self.world.fleet.rollback_target()?;
         let kind = Kind::Rollback { to: good.number };
-        Some(self.call(Action::Request(kind, good.release, true, false)))
+        Some(self.call(Action::Request(kind, good.release, true)))
     }
 
     pub fn signal_term(&mut self) {

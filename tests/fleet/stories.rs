@@ -217,7 +217,7 @@ fn f14_fifty_equal_signals_make_one_more_upgrade_at_most() {
         .all(|call| service.answer(*call) == Some(Outcome::Active(2)));
     assert!(all && service.newest() == 2, "fixed releases join");
 
-    let by_path = Action::Request(crate::fleet::Kind::Upgrade, ReleaseId(3), false, false);
+    let by_path = Action::Request(crate::fleet::Kind::Upgrade, ReleaseId(3), false);
     let calls: Vec<_> = (0..50).map(|_| service.call(by_path)).collect();
     service.all_ready(3);
     service.advance(secs(1));
@@ -278,36 +278,6 @@ fn a_queued_reload_looks_at_what_runs_when_its_turn_comes() {
     let reload = service.reload(1);
     service.dies(worker(2, 0));
     assert_eq!(service.answer(reload), Some(Outcome::Unchanged(1)));
-}
-
-#[test]
-fn drained_waits_for_the_old_generation_too() {
-    let mut service = Service::serving(policy(1));
-    let soon = service.upgrade(2);
-    let drained = service.upgrade_drained(2);
-    service.all_ready(2);
-    service.advance(secs(1));
-    assert_eq!(service.answer(soon), Some(Outcome::Active(2)));
-    assert_eq!(service.answer(drained), None);
-    service.the_told_end();
-    assert_eq!(service.answer(drained), Some(Outcome::Active(2)));
-}
-
-#[test]
-fn drained_is_answered_although_a_generation_failed_before() {
-    let mut service = Service::serving(policy(2));
-    service.upgrade(2);
-    let drained = service.upgrade_drained(3);
-    service.all_ready(2);
-    service.dies(worker(2, 0));
-    // The rest of 2 is killed and never reported: it is given up.
-    service.advance(secs(30));
-    service.all_ready(3);
-    service.advance(secs(1));
-    assert_eq!(service.active(), Some(3));
-    assert_eq!(service.answer(drained), None, "2 and 1 are still there");
-    service.the_told_end();
-    assert_eq!(service.answer(drained), Some(Outcome::Active(3)));
 }
 
 #[test]

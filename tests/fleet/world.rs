@@ -58,8 +58,8 @@ pub enum Stop {
 /// One thing that can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Kind, release, fixed, drained.
-    Request(Kind, ReleaseId, bool, bool),
+    /// Kind, release, fixed.
+    Request(Kind, ReleaseId, bool),
     Abort,
     Promote,
     Stop(Stop),
@@ -85,8 +85,6 @@ pub struct World {
     pub clock: Option<Moment>,
     /// Calls that wait for their answer. Numbers are used again.
     pub waiting: BTreeSet<OperationId>,
-    /// Those of them that also wait for the end of the generations before.
-    pub patient: BTreeSet<OperationId>,
     pub active: Option<GenerationNumber>,
     pub plans: BTreeMap<GenerationNumber, Plan>,
     /// The shortest `drain_timeout` and `kill_after` that ever held.
@@ -101,7 +99,7 @@ impl World {
     /// A world without a clock, in which the first generation is starting.
     pub fn new(policy: Policy, budget: Budget) -> Self {
         let mut world = Self::empty(policy, budget);
-        world.act(Action::Request(Kind::Upgrade, ReleaseId(1), true, false));
+        world.act(Action::Request(Kind::Upgrade, ReleaseId(1), true));
         world.budget = budget;
         world
     }
@@ -114,7 +112,6 @@ impl World {
             budget,
             clock: None,
             waiting: BTreeSet::new(),
-            patient: BTreeSet::new(),
             active: None,
             plans: BTreeMap::new(),
             patience: (policy.drain_timeout, policy.kill_after),
@@ -168,14 +165,13 @@ impl World {
     fn calls(&self, actions: &mut Vec<Action>) {
         for release in [ReleaseId(1), ReleaseId(2)] {
             for fixed in [true, false] {
-                actions.push(Action::Request(Kind::Upgrade, release, fixed, false));
+                actions.push(Action::Request(Kind::Upgrade, release, fixed));
             }
-            actions.push(Action::Request(Kind::Upgrade, release, true, true));
-            actions.push(Action::Request(Kind::Reload, release, true, false));
+            actions.push(Action::Request(Kind::Reload, release, true));
         }
         if let Some(good) = self.fleet.rollback_target() {
             let kind = Kind::Rollback { to: good.number };
-            actions.push(Action::Request(kind, good.release, true, false));
+            actions.push(Action::Request(kind, good.release, true));
         }
     }
 
@@ -283,18 +279,12 @@ impl World {
         }
         self.spend(action);
         Some(match action {
-            Action::Request(kind, release, fixed, drained) => {
-                if drained {
-                    self.patient.insert(operation);
-                }
-                Event::Request(Request {
-                    operation,
-                    release,
-                    fixed,
-                    kind,
-                    drained,
-                })
-            }
+            Action::Request(kind, release, fixed) => Event::Request(Request {
+                operation,
+                release,
+                fixed,
+                kind,
+            }),
             Action::Abort => Event::Abort(operation),
             Action::Promote => {
                 if let (Phase::Baking, Some(target)) = self.fleet.rollout() {

@@ -173,6 +173,13 @@ impl Store {
             .map(|entry| (entry.name.as_str(), entry.fd.as_fd()))
     }
 
+    /// The inodes of the sockets among them.
+    pub fn sockets(&self) -> Vec<u64> {
+        let identities = self.entries.iter().map(|entry| entry.identity);
+        let sockets = identities.filter(|identity| identity.kind == Kind::Socket);
+        sockets.map(|identity| identity.ino).collect()
+    }
+
     /// How many descriptors are stored.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_worker_without_listeners_that_count_is_said() {
-    let Sight::Blind(reason) = Observer::new(1, vec![]).look(Instant::now()) else {
+    let Sight::Blind(reason) = Observer::new(1, vec![], vec![]).look(Instant::now()) else {
         panic!("there is nothing to see");
     };
     assert!(reason.contains("no listener"), "{reason}");
@@ -15,7 +15,7 @@ fn an_io_uring_that_accepts_is_said() {
     let listener = tcp();
     let mut program = Program::python(&["ring_accept"], &listener, None);
     let said = program.line();
-    let mut observer = Observer::new(program.pid(), vec![wanted_tcp("http", &listener)]);
+    let mut observer = Observer::new(program.pid(), vec![wanted_tcp("http", &listener)], vec![]);
     if said != "there" {
         // Switched off here (kernel.io_uring_disabled): then there is nothing to be blind of.
         never_accepts(&mut observer);
@@ -39,6 +39,7 @@ fn an_io_uring_that_waits_for_no_connection_is_not_blindness() {
     never_accepts(&mut Observer::new(
         program.pid(),
         vec![wanted_tcp("http", &listener)],
+        vec![],
     ));
 }
 
@@ -50,7 +51,7 @@ fn looks_as_another_user() {
     let target = std::env::var(TARGET).map(|pid| pid.parse().expect("a PID"));
     let program = Program::python(&["sleep"], &listener, None);
     let target = target.unwrap_or(program.pid());
-    let mut observer = Observer::new(target, vec![wanted_tcp("http", &listener)]);
+    let mut observer = Observer::new(target, vec![wanted_tcp("http", &listener)], vec![]);
     if target == program.pid() {
         never_accepts(&mut observer);
         return;

@@ -36,5 +36,6 @@ fn a_datagram_listener_that_nobody_reads_is_not_ready() {
     never_accepts(&mut Observer::new(
         program.pid(),
         vec![wanted_udp("dns", &other)],
+        vec![],
     ));
 }

@@ -46,6 +46,7 @@ fn a_thread_that_computes_beside_the_waiting_one_is_no_rest() {
     never_accepts(&mut Observer::new(
         program.pid(),
         vec![wanted_tcp("http", &listener)],
+        vec![],
     ));
 }
 
@@ -66,7 +67,7 @@ fn a_connection_taken_is_the_second_sign_too() {
     let listener = tcp();
     let mut program = Program::python(&["edge_serving"], &listener, None);
     assert_eq!(program.line(), "there");
-    let mut observer = Observer::new(program.pid(), vec![wanted_tcp("http", &listener)]);
+    let mut observer = Observer::new(program.pid(), vec![wanted_tcp("http", &listener)], vec![]);
     never_accepts(&mut observer);
     let _client = connect(&listener);
     let Sight::Accepting(evidence) = watch(&mut observer) else {

@@ -31,7 +31,7 @@ fn what_it_listens_on_instead_is_named() {
             line.contains(&format!("listens on 127.0.0.1:{port} and not")),
             "{line}"
         );
-        never_accepts(&mut Observer::new(program.pid(), wanted));
+        never_accepts(&mut Observer::new(program.pid(), wanted, vec![]));
     }
 }
 

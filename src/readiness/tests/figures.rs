@@ -44,7 +44,8 @@ fn cost_of_a_look() {
         let listener = tcp();
         let mut program = Program::python(&["threads", &threads.to_string()], &listener, None);
         assert_eq!(program.line(), "there");
-        let mut observer = Observer::new(program.pid(), vec![wanted_tcp("http", &listener)]);
+        let mut observer =
+            Observer::new(program.pid(), vec![wanted_tcp("http", &listener)], vec![]);
         observer.look(Instant::now());
         let began = nanoseconds(ClockId::ThreadCPUTime);
         for _ in 0..LOOKS {

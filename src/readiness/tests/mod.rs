@@ -162,7 +162,7 @@ fn watch(observer: &mut Observer) -> Sight {
 
 #[track_caller]
 fn accepting(program: &Program, wanted: Vec<Wanted>) -> Evidence {
-    match watch(&mut Observer::new(program.pid(), wanted)) {
+    match watch(&mut Observer::new(program.pid(), wanted, vec![])) {
         Sight::Accepting(evidence) => evidence,
         other => panic!("{other:?}"),
     }

@@ -106,7 +106,7 @@ fn every_stream_listener_must_be_waited_on() {
 
     let mut half = Program::python(&["poll_first"], &first, Some(&second));
     assert_eq!(half.line(), "there");
-    never_accepts(&mut Observer::new(half.pid(), both.clone()));
+    never_accepts(&mut Observer::new(half.pid(), both.clone(), vec![]));
 
     for way in ["poll_both", "thread_each"] {
         let whole = Program::python(&[way], &first, Some(&second));
@@ -138,6 +138,7 @@ fn f07_a_worker_that_never_waits_is_not_ready() {
         never_accepts(&mut Observer::new(
             program.pid(),
             vec![wanted_tcp("http", &listener)],
+            vec![],
         ));
     }
 }
@@ -150,6 +151,7 @@ fn a_registered_listener_under_a_computing_thread_is_not_ready() {
     never_accepts(&mut Observer::new(
         program.pid(),
         vec![wanted_tcp("http", &listener)],
+        vec![],
     ));
 }
 
@@ -164,7 +166,7 @@ fn a_stopped_program_is_not_ready_until_it_goes_on() {
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::UNTRACED)
             .expect("its stop is told");
-        never_accepts(&mut Observer::new(program.pid(), wanted.clone()));
+        never_accepts(&mut Observer::new(program.pid(), wanted.clone(), vec![]));
         rustix::process::kill_process(pid, rustix::process::Signal::CONT).expect("continued");
         // poll(2) goes on as restart_syscall(2).
         accepting(&program, wanted);
@@ -178,7 +180,7 @@ fn a_worker_that_serves_without_ever_sleeping_is_ready() {
     let mut program = Program::python(&["busy_serving"], &first, Some(&second));
     assert_eq!(program.line(), "there");
     let wanted = vec![wanted_tcp("http", &first), wanted_tcp("admin", &second)];
-    let mut observer = Observer::new(program.pid(), wanted);
+    let mut observer = Observer::new(program.pid(), wanted, vec![]);
     never_accepts(&mut observer);
     let _client = connect(&first);
     let Sight::Accepting(evidence) = watch(&mut observer) else {
@@ -198,6 +200,7 @@ fn a_connection_that_a_worker_was_born_with_proves_nothing() {
     never_accepts(&mut Observer::new(
         program.pid(),
         vec![wanted_tcp("http", &listener)],
+        vec![inode(&stored)],
     ));
     drop(client);
 }
@@ -207,7 +210,7 @@ fn a_worker_may_vanish_at_any_moment() {
     let listener = tcp();
     let wanted = vec![wanted_tcp("http", &listener)];
     let program = Program::python(&["accept"], &listener, None);
-    let mut observer = Observer::new(program.pid(), wanted.clone());
+    let mut observer = Observer::new(program.pid(), wanted.clone(), vec![]);
     assert!(matches!(watch(&mut observer), Sight::Accepting(_)));
     let pid = program.pid();
     drop(program); // killed and reaped
@@ -215,7 +218,7 @@ fn a_worker_may_vanish_at_any_moment() {
         assert_eq!(observer.look(Instant::now()), Sight::NotYet);
     }
     assert_eq!(
-        Observer::new(pid, wanted).look(Instant::now()),
+        Observer::new(pid, wanted, vec![]).look(Instant::now()),
         Sight::NotYet
     );
 }
@@ -224,7 +227,7 @@ fn a_worker_may_vanish_at_any_moment() {
 fn numbers_that_are_no_process_are_not_ready() {
     let listener = tcp();
     for leader in [i32::MIN, -1, 0, i32::MAX] {
-        let mut observer = Observer::new(leader, vec![wanted_tcp("http", &listener)]);
+        let mut observer = Observer::new(leader, vec![wanted_tcp("http", &listener)], vec![]);
         assert_eq!(observer.look(Instant::now()), Sight::NotYet);
     }
 }
