@@ -89,6 +89,7 @@ pub(super) async fn perform(
         interrupt,
         deadline,
         looked_again: false,
+        warned: Vec::new(),
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -107,6 +108,8 @@ struct Wait<'a> {
     deadline: Option<Instant>,
     /// Whether it was said that the next master is looked for.
     looked_again: bool,
+    /// The warnings that were shown while it ran.
+    warned: Vec<String>,
 }
 
 /// What ended one connection's wait.
@@ -174,6 +177,7 @@ impl Wait<'_> {
             self.last_words(&mut progress).await?;
         }
         progress.end(self.terminal)?;
+        self.warned.extend(progress.into_warned());
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
             Err(error) if error.is_gone() => Ok(Ended::Master),
@@ -231,7 +235,8 @@ impl Wait<'_> {
         }
         let exit = outcome::exit(&operation);
         let name = &self.master.name;
-        for warning in &operation.warnings {
+        let unsaid = |warning: &&String| !self.warned.contains(warning);
+        for warning in operation.warnings.iter().filter(unsaid) {
             self.terminal
                 .tell(&format!("{name}: {}", super::text::clean(warning)))?;
         }

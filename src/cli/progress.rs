@@ -24,6 +24,8 @@ pub(super) struct Progress {
     workers: u32,
     ready: u32,
     phase: String,
+    /// The warnings that were shown.
+    warned: Vec<String>,
 }
 
 impl Progress {
@@ -37,7 +39,13 @@ impl Progress {
             workers: 0,
             ready: 0,
             phase: "waiting".to_owned(),
+            warned: Vec::new(),
         }
+    }
+
+    /// The warnings that were shown, which need not be said again.
+    pub(super) fn into_warned(self) -> Vec<String> {
+        self.warned
     }
 
     /// Whether it is one line that changes.
@@ -65,6 +73,9 @@ impl Progress {
                 .err_paint()
                 .tone(tone, &format!("{}: {sentence}", self.name));
             terminal.tell(&line)?;
+            if let Event::Warning { message } = event {
+                self.warned.push(message);
+            }
         }
         if self.live {
             self.draw(terminal)

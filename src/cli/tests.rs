@@ -46,12 +46,13 @@ fn running() -> OperationView {
 impl Pretender {
     /// In `place`, with `answer` for what is no order.
     fn start(place: &Path, answer: impl Fn(&Call) -> Answer + Send + 'static) -> Self {
-        let directory = prepare(place, "web").expect("prepared");
+        let mut directory = prepare(place, "web").expect("prepared");
         let listener = directory.bind_control().expect("bound");
         let listener = UnixListener::from_std(listener).expect("in a runtime");
         let (calls, mut asked) = mpsc::channel::<Request>(8);
         let events = EventLog::new();
-        let server = tokio::spawn(serve(listener, calls, events.clone()));
+        let (_, renewed) = mpsc::channel(1);
+        let server = tokio::spawn(serve(listener, renewed, calls, events.clone()));
         let progress = Arc::new(Mutex::new(Some(watch::channel(running()).0)));
         let (order, orders) = mpsc::unbounded_channel();
         let known = Arc::clone(&progress);

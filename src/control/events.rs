@@ -172,8 +172,14 @@ pub enum Event {
     ListenerRepaired { listener: String, what: String },
     /// A listener is broken and could not be repaired.
     ListenerFailed { listener: String, reason: String },
-    /// A worker changed a flag that all holders of the listener share.
-    ListenerChanged { listener: String, what: String },
+    /// A worker changed a flag that all holders of the listener share; `usual`
+    /// when many runtimes do it and hardly anybody notices.
+    ListenerChanged {
+        listener: String,
+        what: String,
+        #[serde(default)]
+        usual: bool,
+    },
 
     /// What a person should know and has no kind of its own.
     Warning { message: String },
@@ -206,6 +212,7 @@ impl Event {
             | Self::ConfigRefused { .. }
             | Self::CrashLoop { .. } => Severity::Error,
             Self::WorkerExited { expected, .. } if !expected => Severity::Warning,
+            Self::ListenerChanged { usual: true, .. } => Severity::Info,
             Self::OperationEnded { result, .. } if *result != OperationResult::Done => {
                 Severity::Warning
             }

@@ -45,6 +45,23 @@ impl Holder {
             name: name.to_owned(),
         })
     }
+
+    /// The name of the service whose master `pid` is: it has the lock of a
+    /// runtime directory open, and that names it. None for other processes,
+    /// and for those that may not be looked at.
+    #[must_use]
+    pub fn service_of(pid: i32) -> Option<String> {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let targets = open
+            .flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok());
+        let locks = targets.filter(|target| target.file_name().is_some_and(|name| name == LOCK));
+        let holders = locks.filter_map(|lock| Self::of(lock.parent()?));
+        holders
+            .into_iter()
+            .find(|holder| holder.pid == pid)
+            .map(|holder| holder.name)
+    }
 }
 
 /// Why a directory above a runtime directory cannot be trusted; none when it

@@ -170,13 +170,7 @@ impl Master {
         directory: &Path,
     ) -> io::Result<Surroundings> {
         let owner = release.owner();
-        if self.runtime.restore_rooms()? {
-            self.warn(format!(
-                "the runtime directory {} was removed and is made again; without its control \
-                 socket the command line does not find this master: signals still work",
-                self.runtime.path().display()
-            ));
-        }
+        self.runtime.restore_rooms()?;
         private_directory(directory, owner)?;
         let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
         if self.config().log.worker_output == WorkerOutput::Inherit {

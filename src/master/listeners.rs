@@ -4,7 +4,7 @@ use super::Master;
 use crate::control::view::OperationKind;
 use crate::control::{Caller, Event};
 use crate::fleet::{self, Kind, Request};
-use crate::sockets::{Repair, RepairKind};
+use crate::sockets::{self, Repair, RepairKind};
 
 impl Master {
     pub(super) fn on_repairs(&mut self, repairs: Vec<Repair>) {
@@ -20,7 +20,7 @@ impl Master {
                     replaced = true;
                     self.tell(&Event::ListenerRepaired { listener, what });
                 }
-                RepairKind::Relistened | RepairKind::PathRestored => {
+                RepairKind::Relistened | RepairKind::PathRestored | RepairKind::Requeued { .. } => {
                     self.tell(&Event::ListenerRepaired { listener, what });
                 }
             }
@@ -54,23 +54,11 @@ impl Master {
         self.pending.push_back(fleet::Event::Request(request));
     }
 
-    /// Puts back the backlogs that workers of this generation changed.
+    /// Puts back the backlogs that workers of this generation changed, at once: the steady look
+    /// would come within a second.
     pub(super) fn mend_backlogs(&mut self) {
-        let mut events = Vec::new();
-        for listener in &self.listeners {
-            if let Some(seen) = listener.mend_backlog() {
-                let what = format!(
-                    "a worker called listen(2) on it, which cut its queue to {seen}; it holds {} \
-                     again",
-                    listener.backlog()
-                );
-                let listener = listener.name().to_owned();
-                events.push(Event::ListenerRepaired { listener, what });
-            }
-        }
-        for event in &events {
-            self.tell(event);
-        }
+        let repairs = sockets::mend_backlogs(&self.listeners);
+        self.on_repairs(repairs);
     }
 
     /// A worker that changes a flag of a listener changes it for everybody.
@@ -81,6 +69,7 @@ impl Master {
                 events.push(Event::ListenerChanged {
                     listener: listener.name().to_owned(),
                     what: change.to_string(),
+                    usual: change.is_usual(),
                 });
             }
         }

@@ -55,6 +55,7 @@ mod worker;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
+use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Loaded, Sources};
@@ -84,6 +85,8 @@ enum Input {
     Notify(WorkerId, Datagram),
     /// This worker's output matched the pattern of `ready.on = "output:…"`.
     Matched(WorkerId, String),
+    /// Something may have happened to the runtime directory.
+    RuntimeDir,
 }
 
 /// Everything that the one thread owns.
@@ -113,6 +116,8 @@ struct Master {
     events: EventLog,
     operations: Operations,
     inputs: mpsc::Sender<Input>,
+    /// Takes a control socket that was bound again to the server.
+    renewed: mpsc::Sender<UnixListener>,
     lines: output::Lines,
     warnings: Vec<String>,
     /// The runtime directory is not where the command line looks by itself.

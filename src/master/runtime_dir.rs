@@ -1,22 +1,46 @@
-//! Where the control socket and the workers' own files are.
+//! Where the control socket and the workers' own files are, and how they come
+//! back when somebody removed them.
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::fs::inotify::{self, WatchFlags};
+use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
+
+use super::{Input, Master};
 use crate::control::paths::{self, PathError};
 use crate::fleet::WorkerId;
+use crate::process::pollable;
+
+/// From the first sign to the look: `rm -r` comes to its end, and does not
+/// find the directory filled again under its hands.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How soon what could not be made again is tried again, at first and at most;
+/// the latter also where the user is out of inotify instances.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The master's runtime directory, held by a lock.
 pub(super) struct RuntimeDir {
     held: paths::RuntimeDir,
+    /// Why it could not be made again, and when that is tried next.
+    trouble: Option<(String, Duration)>,
 }
 
 impl RuntimeDir {
     /// Takes the directory; what workers of a dead master left in it goes.
     pub(super) fn take(path: &Path, name: &str) -> Result<Self, PathError> {
         let held = paths::prepare(path, name)?;
-        let runtime = Self { held };
+        let runtime = Self {
+            held,
+            trouble: None,
+        };
         // A leftover that cannot be removed shows when its name is needed.
         drop(fs::remove_dir_all(runtime.workers()));
         drop(fs::remove_dir_all(runtime.listeners()));
@@ -27,7 +51,7 @@ impl RuntimeDir {
         self.held.path()
     }
 
-    pub(super) fn bind_control(&self) -> io::Result<std::os::unix::net::UnixListener> {
+    pub(super) fn bind_control(&mut self) -> io::Result<UnixListener> {
         self.held.bind_control()
     }
 
@@ -62,13 +86,36 @@ impl RuntimeDir {
         Ok(())
     }
 
-    /// Makes the directories again if somebody removed them; says whether.
-    pub(super) fn restore_rooms(&self) -> io::Result<bool> {
-        let lost = !self.workers().is_dir();
-        if lost {
-            self.make_rooms()?;
+    /// Makes the directories again if somebody removed them.
+    pub(super) fn restore_rooms(&self) -> io::Result<()> {
+        match self.workers().is_dir() {
+            true => Ok(()),
+            false => self.make_rooms(),
         }
-        Ok(lost)
+    }
+
+    /// Makes everything again, and gives the new control socket.
+    fn restore(&mut self) -> Result<UnixListener, String> {
+        self.held.restore().map_err(|error| error.to_string())?;
+        let path = self.path().display().to_string();
+        let unusable = |error| format!("{path} cannot be used: {error}");
+        self.make_rooms().map_err(unusable)?;
+        self.bind_control().map_err(unusable)
+    }
+
+    /// Becomes readable when something happened to the directory or to what
+    /// only stands in it while it is ours: none of that ever changes.
+    fn guard(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let inotify = inotify::init(flags)?;
+        let itself = WatchFlags::MOVE_SELF | WatchFlags::DELETE_SELF | WatchFlags::DONT_FOLLOW;
+        inotify::add_watch(&inotify, self.path(), itself)?;
+        for file in [paths::CONTROL_SOCKET, paths::LOCK] {
+            // The link count is an attribute.
+            let file = self.path().join(file);
+            inotify::add_watch(&inotify, file, itself | WatchFlags::ATTRIB)?;
+        }
+        pollable(inotify)
     }
 
     /// Removes what a master that ends need not leave behind.
@@ -76,5 +123,71 @@ impl RuntimeDir {
         drop(fs::remove_dir_all(self.workers()));
         drop(fs::remove_dir_all(self.listeners()));
         drop(fs::remove_file(paths::control_socket(self.path())));
+    }
+}
+
+impl Master {
+    /// From now on an input comes when the runtime directory wants a look.
+    pub(super) fn guard_runtime(&self) {
+        let inputs = self.inputs.clone();
+        let guard = self.runtime.guard();
+        // What happened before the guard stood is no event for it.
+        let stands = self.runtime.held.stands();
+        let retry = self.runtime.trouble.as_ref().map(|(_, after)| *after);
+        tokio::spawn(async move {
+            match (retry, guard) {
+                (Some(after), _) => sleep(after).await,
+                (None, Ok(guard)) if stands => {
+                    // Whatever it says, a look tells.
+                    drop(guard.readable().await);
+                    sleep(SETTLE).await;
+                }
+                (None, Ok(_)) => sleep(SETTLE).await,
+                (None, Err(_)) => sleep(RETRY_MAX).await,
+            }
+            inputs.send(Input::RuntimeDir).await.is_ok()
+        });
+    }
+
+    /// Makes the runtime directory and its control socket again if somebody
+    /// removed them.
+    pub(super) fn mend_runtime(&mut self) {
+        if !self.runtime.held.stands() {
+            let path = self.runtime.path().display().to_string();
+            let there = self.runtime.workers().is_dir();
+            match self.renew_control() {
+                Ok(()) if there => self.warn(format!(
+                    "the control socket in {path} was removed and is bound again"
+                )),
+                Ok(()) => self.warn(format!(
+                    "the runtime directory {path} was removed and is made again with its control \
+                     socket; what runs cannot reach its NOTIFY_SOCKET any more: handover upgrade"
+                )),
+                Err(error) => self.tell_trouble(error),
+            }
+        }
+        self.guard_runtime();
+    }
+
+    fn renew_control(&mut self) -> Result<(), String> {
+        let socket = self.runtime.restore()?;
+        let socket = tokio::net::UnixListener::from_std(socket).map_err(|e| e.to_string())?;
+        self.runtime.trouble = None;
+        // The server takes it in its next turn; when it is gone, so are we.
+        self.renewed.try_send(socket).map_err(|e| e.to_string())
+    }
+
+    fn tell_trouble(&mut self, why: String) {
+        let (known, after) = match &self.runtime.trouble {
+            None => (false, RETRY_FIRST),
+            Some((before, after)) => (*before == why, (*after * 2).min(RETRY_MAX)),
+        };
+        if !known {
+            self.warn(format!(
+                "the runtime directory was removed and cannot be made again: {why}; without its \
+                 control socket the command line does not find this master: signals still work"
+            ));
+        }
+        self.runtime.trouble = Some((why, after));
     }
 }

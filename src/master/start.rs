@@ -21,7 +21,7 @@ use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, output, request};
 use crate::config::{self, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::default_runtime_dir;
+use crate::control::paths::{Holder, default_runtime_dir};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
@@ -36,6 +36,10 @@ const BAD_CONFIG: u8 = 2;
 /// Calls and inputs that may wait for the loop.
 const CALLS_WAITING: usize = 64;
 const INPUTS_WAITING: usize = 1024;
+
+/// How often listeners are looked at for what no event tells: the only thing that wakes an idle
+/// master. A little above a second, so that it wakes less than once in each, wherever one counts.
+const LOOK_EVERY: Duration = Duration::from_millis(1200);
 
 /// How long the end waits for callers to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -118,7 +122,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     launcher.set_nofile(nofile);
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
-        .map_err(Refusal::failed)?;
+        .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
     let mut warnings = warnings;
     if let Some(state) = start.state_dir {
         warnings.push(format!(
@@ -191,14 +195,15 @@ struct Parts {
 }
 
 /// Puts the parts together and opens the control socket.
-fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)> {
+fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)> {
     let events = EventLog::new();
     let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING);
     let (inputs, waiting_inputs) = mpsc::channel(INPUTS_WAITING);
     let socket = parts.runtime.bind_control()?;
     let socket = tokio::net::UnixListener::from_std(socket)?;
-    let server = tokio::spawn(control::serve(socket, calls, events.clone()));
-    let watch = Watch::new(&parts.listeners)?;
+    let (renewed, sockets) = mpsc::channel(1);
+    let server = tokio::spawn(control::serve(socket, sockets, calls, events.clone()));
+    let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
     let policy = request::policy(&parts.loaded.config);
@@ -227,6 +232,7 @@ fn assemble(parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<()>)>
         events,
         operations: Operations::new(),
         inputs,
+        renewed,
         warnings: parts.warnings,
         elsewhere: parts.elsewhere,
         counts: UpgradesView::default(),
@@ -251,6 +257,7 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
     for warning in master.loaded.warnings.clone() {
         master.warn(warning.to_string());
     }
+    master.guard_runtime();
     master.submit_first(release);
     let code = master.run(sources).await;
     master.events.close();

@@ -83,6 +83,7 @@ impl Master {
             Input::Launched(id, outcome) => self.on_launched(id, outcome),
             Input::Notify(id, datagram) => self.on_datagram(id, datagram),
             Input::Matched(id, line) => self.on_matched(id, &line),
+            Input::RuntimeDir => self.mend_runtime(),
         }
     }
 

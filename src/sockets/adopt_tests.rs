@@ -7,6 +7,7 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use super::*;
 use crate::config::{Host, HostPort};
 use crate::sockets::testing::tcp;
+use crate::sockets::{RepairKind, mend_backlogs};
 
 fn fault_of(entry: Listen) -> String {
     open(&[entry], Inherited::none(), None)
@@ -74,13 +75,19 @@ fn f33_a_small_backlog_of_systemd_is_said() {
     held.listen(7).unwrap();
     let inherited = Inherited::of([named("http", held)]);
     let entry = Listen::new("web", Address::Inherited("http".to_owned()));
-    let (_, warnings) = open(&[entry], inherited, None).unwrap();
+    let (opened, warnings) = open(&[entry], inherited, None).unwrap();
     assert!(
         warnings
             .iter()
             .any(|w| w.contains("a backlog of 7, not 4096")),
         "{warnings:?}"
     );
+    // When a worker cuts it, it becomes what systemd made it.
+    assert_eq!(mend_backlogs(&opened), []);
+    socket2::SockRef::from(&opened[0].fd()).listen(1).unwrap();
+    let mended = mend_backlogs(&opened).remove(0).what;
+    assert_eq!(mended, RepairKind::Requeued { from: 1, to: 7 });
+    assert_eq!(mend_backlogs(&opened), []);
 }
 
 #[test]

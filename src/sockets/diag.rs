@@ -3,6 +3,7 @@
 //! Knows how to ask who listens where and how long the accept queues are. One question is one
 //! short-lived netlink socket; answers are parsed by total functions over bytes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -145,9 +146,14 @@ pub fn listening_inodes() -> io::Result<Vec<ListeningSocket>> {
 /// # Errors
 /// As [`listening`].
 pub fn unix_sockets() -> io::Result<Vec<UnixSocket>> {
+    unix_sockets_in(u32::MAX)
+}
+
+/// Those in one of these states, a bit each.
+fn unix_sockets_in(states: u32) -> io::Result<Vec<UnixSocket>> {
     // struct unix_diag_req: family, protocol, pad, states, ino, show, cookie
     let mut request = vec![AF_UNIX, 0, 0, 0];
-    request.extend_from_slice(&u32::MAX.to_ne_bytes());
+    request.extend_from_slice(&states.to_ne_bytes());
     request.extend_from_slice(&0_u32.to_ne_bytes());
     request.extend_from_slice(&UNIX_SHOW_NAME_VFS_QUEUE.to_ne_bytes());
     request.resize(24, 0);
@@ -194,6 +200,21 @@ pub(super) fn queue_of_inode(inode: u64, datagram: bool, inet: bool) -> io::Resu
         }
     }
     Ok(None)
+}
+
+/// The backlog of every listening socket of this kind, by inode: one question, however many
+/// listeners there are. Unix sockets where `family` is none.
+pub(super) fn backlogs(family: Option<Family>) -> io::Result<BTreeMap<u64, u32>> {
+    Ok(match family {
+        Some(family) => {
+            let all = listening(family, Protocol::Tcp)?.into_iter();
+            all.map(|socket| (socket.inode, socket.backlog)).collect()
+        }
+        None => {
+            let all = unix_sockets_in(1 << STATE_LISTEN)?.into_iter();
+            all.map(|socket| (socket.inode, socket.backlog)).collect()
+        }
+    })
 }
 
 /// Parses whatever comes: for fuzzing, that nothing in here panics or loops.

@@ -25,6 +25,25 @@ pub enum SocketError {
     Environment(String),
 }
 
+impl SocketError {
+    /// Says which services the holders of an address are masters of: `service_of` knows by PID.
+    /// This room does not know what a master is.
+    #[must_use]
+    pub fn with_services(mut self, service_of: impl Fn(i32) -> Option<String>) -> Self {
+        let SocketError::Open { fault, .. } = &mut self else {
+            return self;
+        };
+        if let Fault::InUse(holders) | Fault::LivePath { holders, .. } | Fault::LiveName(holders) =
+            fault
+        {
+            for holder in holders {
+                holder.service = holder.pid.and_then(&service_of);
+            }
+        }
+        self
+    }
+}
+
 /// Why one listener could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {

@@ -32,8 +32,35 @@ impl fmt::Display for FlagChange {
         write!(
             f,
             "a worker changed {option} of listener {listener} from {from} to {to}, for every \
-             generation that shares it"
+             generation that shares it: {}",
+            self.what_follows()
         )
+    }
+}
+
+impl FlagChange {
+    /// Many runtimes do it to every socket that they get, and most programs never notice.
+    pub fn is_usual(&self) -> bool {
+        self.option == "O_NONBLOCK" && self.to == "on"
+    }
+
+    /// What it means, and what to do.
+    fn what_follows(&self) -> &'static str {
+        match (self.option, self.to.as_str()) {
+            ("O_NONBLOCK", "on") => {
+                "harmless unless another generation blocks in accept(2); where none does, \
+                 `nonblocking = true` in [[listen]] sets it from the start"
+            }
+            ("O_NONBLOCK", _) => {
+                "an event loop of another generation may now hang in accept(2); keep the program \
+                 from changing it, or set `nonblocking = false` in [[listen]] where all of them block"
+            }
+            ("SO_RCVTIMEO", _) => {
+                "accept(2) of another generation may now fail with EAGAIN; keep the program from \
+                 changing it"
+            }
+            _ => "signals now go to that worker; keep the program from changing it",
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Holder {
     pub uid: Option<u32>,
     /// where the socket is bound, when that is not obvious
     pub address: Option<String>,
+    /// the service whose master it is, when somebody found out
+    pub service: Option<String>,
 }
 
 impl Holder {
@@ -30,6 +32,7 @@ impl Holder {
             command: command.map(|c| c.trim_end().to_owned()),
             uid: None,
             address: None,
+            service: None,
         }
     }
 }
@@ -46,8 +49,11 @@ impl fmt::Display for Holder {
                 }
             }
         }
-        match &self.address {
-            Some(address) => write!(f, " on {address}"),
+        if let Some(address) = &self.address {
+            write!(f, " on {address}")?;
+        }
+        match &self.service {
+            Some(service) => write!(f, ", the master of service {service}"),
             None => Ok(()),
         }
     }
@@ -98,6 +104,7 @@ pub(super) fn of_socket(inode: u64, uid: Option<u32>, address: Option<String>) -
             command: None,
             uid,
             address,
+            service: None,
         }];
     }
     let of = |pid| Holder {
@@ -304,6 +311,7 @@ mod tests {
             command: Some("nginx".into()),
             uid: None,
             address: None,
+            service: None,
         };
         let all: Vec<_> = (1..=5).map(of).collect();
         assert_eq!(

@@ -10,6 +10,7 @@ use rustix::net::sockopt;
 use socket2::{SockRef, Socket};
 
 use super::address::Local;
+use super::diag::Family;
 use super::error::Fault;
 use super::flags::{FlagChange, Flags};
 use super::unix_path::{self, OwnedPath};
@@ -125,26 +126,31 @@ impl Listener {
         self.origin
     }
 
-    /// A worker that calls listen(2) on a socket that it was given changes the
-    /// queue for everybody (FAILURES 3): puts the backlog back, and says what it
-    /// had become. `None` where it is as it should be, or where the kernel does
-    /// not tell.
-    pub fn mend_backlog(&self) -> Option<u32> {
-        if self.is_datagram() || self.origin() == Origin::Systemd {
-            return None;
-        }
-        let queue = super::diag::queue_of(self).ok()??;
-        let wanted = self.backlog().min(options::somaxconn());
-        if queue.backlog >= wanted {
-            return None;
-        }
-        self.relisten().ok()?;
-        Some(queue.backlog)
-    }
-
-    /// How many connections may wait; the kernel caps it at `net.core.somaxconn`.
+    /// How many connections may wait; the kernel caps it at `net.core.somaxconn`. As the config
+    /// says, or as systemd made it.
     pub fn backlog(&self) -> u32 {
         self.entry.backlog
+    }
+
+    /// In which of the kernel's tables its backlog stands; none where it has none. The inner none
+    /// is for unix sockets.
+    pub(super) fn table(&self) -> Option<Option<Family>> {
+        match self.local {
+            Local::Tcp(SocketAddr::V4(_)) => Some(Some(Family::V4)),
+            Local::Tcp(SocketAddr::V6(_)) => Some(Some(Family::V6)),
+            Local::Unix(_) | Local::Abstract(_) if !self.datagram => Some(None),
+            _ => None,
+        }
+    }
+
+    /// Gives a socket that listens the backlog that it should have.
+    pub(super) fn requeue(&self) -> bool {
+        match self.local {
+            Local::Tcp(_) => self.relisten().is_ok(),
+            _ => SockRef::from(&self.fd)
+                .listen(options::backlog(&self.entry))
+                .is_ok(),
+        }
     }
 
     /// What a person should know about overlapping generations on this listener (FAILURES 12).

@@ -11,7 +11,7 @@
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
-//! | `watch`, `flags` | what workers and others do to a shared socket |
+//! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
 //! | [`diag`], [`holder`] | the kernel's socket tables; who holds a port |
 //! | [`pass`] | SCM_RIGHTS |
 //!
@@ -19,6 +19,7 @@
 //! again, for every generation shares them; and every descriptor has close-on-exec set.
 
 mod address;
+mod backlog;
 pub mod diag;
 mod error;
 mod flags;
@@ -30,11 +31,13 @@ mod occupant;
 mod open;
 mod options;
 pub mod pass;
+mod path_watch;
 #[cfg(test)]
 mod testing;
 mod unix_path;
 mod watch;
 
+pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};
 pub use flags::FlagChange;
 pub use inherit::Inherited;

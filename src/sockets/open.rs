@@ -101,7 +101,7 @@ impl Opening<'_> {
                 .nonblocking()
                 .unwrap_or(false);
             entry.name = self.free_name(&held.name);
-            // There is no wish to compare it with; it is what a repair has to give back.
+            // There is no wish to compare it with.
             entry.backlog = backlog_of(&held).unwrap_or(entry.backlog);
             self.take(entry.clone(), held)
                 .map_err(|fault| self.error(&entry, fault))?;
@@ -158,8 +158,10 @@ impl Opening<'_> {
 
     /// A socket of systemd's becomes the listener of `entry`. Its options stay as they are: it may
     /// be shared with a process that relies on them (FAILURES 4); what is stale is said (33).
-    fn take(&mut self, entry: Listen, held: Held) -> Result<(), Fault> {
+    fn take(&mut self, mut entry: Listen, held: Held) -> Result<(), Fault> {
         self.warnings.extend(stale_options(&entry, &held));
+        // Not what the config wishes: what a repair has to give back.
+        entry.backlog = backlog_of(&held).unwrap_or(entry.backlog);
         let Held {
             fd,
             local,

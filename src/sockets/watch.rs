@@ -4,32 +4,74 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use rustix::fs::inotify;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
+use super::backlog::mend_backlogs;
 use super::listener::Listener;
+use super::path_watch::{News, PathWatch};
 use super::unix_path::Standing;
 
 /// One descriptor for everything that can happen to listeners.
 ///
 /// An epoll set holds every listener with no event but EPOLLRDHUP (EPOLLHUP and EPOLLERR are always
-/// reported): a connection or a datagram wakes nobody here. It also holds an inotify descriptor
-/// that watches the socket files themselves and not their directories, so that what else happens in
-/// `/run` or `/tmp` wakes nobody either. Registrations are edge-triggered: what cannot be mended
+/// reported): a connection or a datagram wakes nobody here. It also holds an inotify descriptor for
+/// the paths of unix sockets. Registrations of listeners are edge-triggered: what cannot be mended
 /// does not spin.
 ///
-/// What an event cannot tell (a directory that comes back, a thief of the path that dies) is seen
-/// by the next [`examine`](Watch::examine), whoever calls it: once in a while is enough.
+/// What no event tells (a backlog that was cut, a thief of a path that dies and leaves the file) is
+/// seen by a look once in a while, for which a timer is in the set: see
+/// [`looking_every`](Watch::looking_every).
 #[derive(Debug)]
 pub struct Watch {
     epoll: OwnedFd,
     /// none when no listener has a path of ours, or the user is out of inotify instances
-    inotify: Option<OwnedFd>,
+    paths: Option<PathWatch>,
+    timer: Option<Timer>,
     /// the last failure reported of each listener, so that each is reported once
-    complaints: BTreeMap<String, String>,
+    complaints: BTreeMap<String, Complaint>,
+}
+
+/// The steady looks.
+#[derive(Debug)]
+struct Timer {
+    fd: OwnedFd,
+    period: Duration,
+    /// how many looks more go by without asking the kernel for backlogs
+    pause: u32,
+}
+
+/// A failure that stands, and when mending is tried again without news of it.
+#[derive(Debug)]
+struct Complaint {
+    why: String,
+    /// in steady looks: what is wrong may be costly to look at, or disturb whoever is in the way
+    next: u32,
+    distance: u32,
+}
+
+/// The longest distance between two tries.
+const DISTANCE_MAX: u32 = 16;
+
+/// Asking for backlogs takes at most this part of the time: the tables of a machine can be long.
+const BACKLOG_SHARE: u32 = 1000;
+
+/// Why somebody looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    /// nothing happened that the watch knows of
+    Asked,
+    /// other files of a watched directory
+    Noise,
+    /// it is time again
+    Time,
+    /// something happened
+    News,
 }
 
 /// What was found, and done about it.
@@ -59,9 +101,20 @@ pub enum RepairKind {
     },
     /// Somebody removed its path, which leads to the same socket again.
     PathRestored,
+    /// A worker called listen(2) on it, and its queue is as long again as it was.
+    Requeued {
+        /// what its backlog had become
+        from: u32,
+        /// what it is again
+        to: u32,
+    },
     /// It cannot be mended: why, and what to do. Reported once.
     Failed(String),
 }
+
+/// What an event of the epoll set is about.
+const ITSELF: u64 = 0;
+const A_LISTENER: u64 = 1;
 
 const SHUT_DOWN: &str = "was shut down by a worker";
 const UNREACHABLE: &str = "lost its path and the second link to its socket";
@@ -86,6 +139,11 @@ impl fmt::Display for Repair {
                     "the path of listener {name} was removed; it leads to the same socket again"
                 )
             }
+            RepairKind::Requeued { from, to } => write!(
+                f,
+                "a worker called listen(2) on listener {name}, which cut its queue to {from}; it \
+                 holds {to} again"
+            ),
             RepairKind::Failed(why) => write!(f, "listener {name} cannot be mended: {why}"),
         }
     }
@@ -99,25 +157,14 @@ impl Watch {
     /// mended only when `examine` is called.
     pub fn new(listeners: &[Listener]) -> io::Result<Self> {
         let has_paths = listeners.iter().any(|l| l.owned_path().is_some());
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let inotify = if has_paths {
-            inotify::init(flags).ok()
-        } else {
-            None
-        };
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let watch = Self {
-            epoll,
-            inotify,
+        let mut watch = Self {
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            paths: has_paths.then(PathWatch::new).flatten(),
+            timer: None,
             complaints: BTreeMap::new(),
         };
-        if let Some(inotify) = &watch.inotify {
-            epoll::add(
-                &watch.epoll,
-                inotify,
-                epoll::EventData::new_u64(0),
-                epoll::EventFlags::IN,
-            )?;
+        if let Some(paths) = &watch.paths {
+            watch.register(paths.as_fd(), ITSELF, epoll::EventFlags::IN)?;
         }
         for listener in listeners {
             watch.add(listener)?;
@@ -125,33 +172,50 @@ impl Watch {
         Ok(watch)
     }
 
+    /// The descriptor becomes readable once in this time, too, for what no event tells.
+    ///
+    /// # Errors
+    /// What timerfd_create(2) and epoll_ctl(2) say.
+    pub fn looking_every(mut self, period: Duration) -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let period_spec = Timespec::try_from(period).map_err(io::Error::other)?;
+        let times = Itimerspec {
+            it_interval: period_spec,
+            it_value: period_spec,
+        };
+        timerfd_settime(&fd, TimerfdTimerFlags::empty(), &times)?;
+        self.register(fd.as_fd(), ITSELF, epoll::EventFlags::IN)?;
+        let pause = 0;
+        self.timer = Some(Timer { fd, period, pause });
+        Ok(self)
+    }
+
     /// Looks at every listener and mends what it can; never blocks. To be called when the
     /// descriptor is readable; it is not readable any more afterwards, unless something new
     /// happened.
     pub fn examine(&mut self, listeners: &mut [Listener]) -> Vec<Repair> {
-        self.drain();
+        let cause = self.drain();
         let mut repairs = Vec::new();
-        for listener in listeners {
-            let found = match listener.is_shut_down() {
-                true => Some(self.reopen(listener, SHUT_DOWN)),
-                false => self.path(listener),
-            };
-            let name = listener.name();
-            match found {
-                None => {
-                    self.complaints.remove(name);
-                }
-                Some(RepairKind::Failed(why)) if self.complaints.get(name) == Some(&why) => {}
-                Some(what) => {
-                    if let RepairKind::Failed(why) = &what {
-                        self.complaints.insert(name.to_owned(), why.clone());
-                    }
-                    repairs.push(Repair {
-                        listener: name.to_owned(),
-                        what,
-                    });
-                }
+        if cause == Cause::Noise {
+            return repairs;
+        }
+        for listener in &mut *listeners {
+            if cause == Cause::Time && self.is_early(listener.name()) {
+                continue;
             }
+            let mut found = self.look(listener);
+            // Whoever is in the way may have gone before somebody watched.
+            if matches!(found, Some(RepairKind::Failed(_))) && self.watch_around(listener) {
+                found = self.look(listener);
+            }
+            if let Some(what) = self.worth_telling(listener.name(), found) {
+                let listener = listener.name().to_owned();
+                repairs.push(Repair { listener, what });
+            }
+        }
+        if cause == Cause::Time {
+            repairs.extend(self.backlogs(listeners));
         }
         repairs
     }
@@ -163,42 +227,111 @@ impl Watch {
         let _ = epoll::delete(&self.epoll, listener.fd());
     }
 
-    fn add(&self, listener: &Listener) -> io::Result<()> {
+    fn add(&mut self, listener: &Listener) -> io::Result<()> {
         let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
-        epoll::add(
-            &self.epoll,
-            listener.fd(),
-            epoll::EventData::new_u64(1),
-            flags,
-        )?;
-        if let (Some(inotify), Some(owned)) = (&self.inotify, listener.owned_path()) {
-            watch_path(inotify, owned.path());
+        self.register(listener.fd(), A_LISTENER, flags)?;
+        if let (Some(paths), Some(owned)) = (&mut self.paths, listener.owned_path()) {
+            paths.file(listener.name(), owned.path());
         }
         Ok(())
     }
 
-    fn drain(&self) {
+    fn register(&self, fd: BorrowedFd<'_>, data: u64, flags: epoll::EventFlags) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(data);
+        Ok(epoll::add(&self.epoll, fd, data, flags)?)
+    }
+
+    /// Takes every event, and says what they were about.
+    fn drain(&mut self) -> Cause {
         const ROUNDS_MAX: usize = 64;
-        if let Some(inotify) = &self.inotify {
-            let mut buffer = [0_u8; 4096];
-            for _ in 0..ROUNDS_MAX {
-                if !matches!(rustix::io::read(inotify, &mut buffer), Ok(read) if read > 0) {
-                    break;
-                }
-            }
+        let mut cause = match self.paths.as_mut().map(PathWatch::read) {
+            Some(News::Ours) => Cause::News,
+            Some(News::Noise) => Cause::Noise,
+            Some(News::Silence) | None => Cause::Asked,
+        };
+        if let Some(timer) = &self.timer
+            && rustix::io::read(&timer.fd, &mut [0_u8; 8]).is_ok()
+        {
+            cause = cause.max(Cause::Time);
         }
         let mut events = Vec::with_capacity(64);
         for _ in 0..ROUNDS_MAX {
             events.clear();
-            let now = Some(&Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            });
+            let now = Some(&Timespec::default());
             let got = epoll::wait(&self.epoll, spare_capacity(&mut events), now);
             if !matches!(got, Ok(count) if count > 0) {
                 break;
             }
+            if events.iter().any(|event| event.data.u64() == A_LISTENER) {
+                cause = Cause::News;
+            }
         }
+        cause
+    }
+
+    /// What is wrong with a listener, and what was done about it.
+    fn look(&mut self, listener: &mut Listener) -> Option<RepairKind> {
+        match listener.is_shut_down() {
+            true => Some(self.reopen(listener, SHUT_DOWN)),
+            false => self.path(listener),
+        }
+    }
+
+    /// Whether a steady look leaves this one out, since it was in vain before.
+    fn is_early(&mut self, listener: &str) -> bool {
+        let Some(complaint) = self.complaints.get_mut(listener) else {
+            return false;
+        };
+        complaint.next = complaint.next.saturating_sub(1);
+        complaint.next > 0
+    }
+
+    /// While a complaint about a path stands, its directory says when it is worth a look. Says
+    /// whether it was not watched before.
+    fn watch_around(&mut self, listener: &Listener) -> bool {
+        match (&mut self.paths, listener.owned_path()) {
+            (Some(paths), Some(owned)) => paths.around(listener.name(), owned.path()),
+            _ => false,
+        }
+    }
+
+    /// Keeps complaints: each is told once.
+    fn worth_telling(&mut self, listener: &str, found: Option<RepairKind>) -> Option<RepairKind> {
+        let Some(RepairKind::Failed(why)) = found else {
+            if self.complaints.remove(listener).is_some()
+                && let Some(paths) = &mut self.paths
+            {
+                paths.calm(listener);
+            }
+            return found;
+        };
+        let before = self.complaints.remove(listener);
+        let distance = before.as_ref().map_or(1, |it| it.distance * 2);
+        let distance = distance.min(DISTANCE_MAX);
+        let known = before.is_some_and(|before| before.why == why);
+        let complaint = Complaint {
+            why: why.clone(),
+            next: distance,
+            distance,
+        };
+        self.complaints.insert(listener.to_owned(), complaint);
+        (!known).then_some(RepairKind::Failed(why))
+    }
+
+    fn backlogs(&mut self, listeners: &[Listener]) -> Vec<Repair> {
+        let Some(timer) = &mut self.timer else {
+            return Vec::new();
+        };
+        if timer.pause > 0 {
+            timer.pause -= 1;
+            return Vec::new();
+        }
+        let before = Instant::now();
+        let repairs = mend_backlogs(listeners);
+        let distance = before.elapsed() * BACKLOG_SHARE;
+        let pause = distance.as_nanos() / timer.period.as_nanos().max(1);
+        timer.pause = u32::try_from(pause).unwrap_or(u32::MAX);
+        repairs
     }
 
     fn reopen(&mut self, listener: &mut Listener, why: &'static str) -> RepairKind {
@@ -259,22 +392,6 @@ impl AsFd for Watch {
 impl AsRawFd for Watch {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_raw_fd()
-    }
-}
-
-/// Watches the file itself: unlink(2) of one of its links and rename(2) over one are IN_ATTRIB
-/// (its link count), rename(2) away is IN_MOVE_SELF. That needs permission to read the file;
-/// without it the directory is watched.
-fn watch_path(inotify: &OwnedFd, path: &Path) {
-    use inotify::WatchFlags as Flags;
-    let itself = Flags::ATTRIB | Flags::MOVE_SELF | Flags::DELETE_SELF | Flags::DONT_FOLLOW;
-    if inotify::add_watch(inotify, path, itself).is_ok() {
-        return;
-    }
-    if let Some(directory) = path.parent() {
-        let around = Flags::DELETE | Flags::MOVED_FROM | Flags::MOVED_TO | Flags::CREATE;
-        // Without a watch the next examine still finds out.
-        let _ = inotify::add_watch(inotify, directory, around);
     }
 }
 

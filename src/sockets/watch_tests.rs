@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use socket2::SockRef;
 
 use super::*;
-use crate::config::{Address, Listen};
+use crate::config::{Address, Host, HostPort, Listen};
 use crate::sockets::testing::{
     A_WHILE, SOON, open_all, open_one, readable, shut_down, tcp, udp, unix, worker_copy,
 };
@@ -227,7 +227,9 @@ fn f04_what_a_worker_changes_is_reported_once_and_left_alone() {
         (change.option, change.from.as_str(), change.to.as_str()),
         ("O_NONBLOCK", "off", "on")
     );
-    assert!(change.to_string().contains("listener http"));
+    let text = change.to_string();
+    assert!(text.contains("listener http") && text.contains("nonblocking = true"));
+    assert!(change.is_usual());
     assert_eq!(listener.flags_changed(), None);
     assert!(
         fcntl_getfl(&worker).unwrap().contains(OFlags::NONBLOCK),
@@ -235,7 +237,9 @@ fn f04_what_a_worker_changes_is_reported_once_and_left_alone() {
     );
     fcntl_setfl(&worker, flags).unwrap();
     SockRef::from(&worker).set_read_timeout(Some(SOON)).unwrap();
-    assert_eq!(listener.flags_changed().unwrap().option, "O_NONBLOCK");
+    let change = listener.flags_changed().unwrap();
+    assert_eq!((change.option, change.to.as_str()), ("O_NONBLOCK", "off"));
+    assert!(!change.is_usual() && change.to_string().contains("may now hang"));
     assert_eq!(listener.flags_changed().unwrap().option, "SO_RCVTIMEO");
     assert_eq!(listener.flags_changed(), None);
 }
@@ -357,10 +361,139 @@ fn f08_a_removed_directory_is_said_and_its_return_is_enough() {
     assert_eq!(watch.examine(&mut listeners), []);
     fs::create_dir(&sub).unwrap();
     assert_eq!(
-        kinds(watch.examine(&mut listeners)),
+        kinds(mended(&mut watch, &mut listeners)),
         [RepairKind::PathRestored]
     );
     UnixStream::connect(&path).unwrap();
+}
+
+#[test]
+fn f08_a_path_that_a_stranger_took_is_ours_again_once_it_is_removed() {
+    let (dir, path, mut listeners) = unix_listener(false);
+    let mut watch = Watch::new(&listeners).unwrap();
+    let stranger = dir.path().join("stranger");
+    for _ in 0..2 {
+        // Over ours, as a program that writes aside and renames does.
+        fs::write(&stranger, "").unwrap();
+        fs::rename(&stranger, &path).unwrap();
+        let repairs = mended(&mut watch, &mut listeners);
+        let text = repairs[0].to_string();
+        assert!(text.contains("something that is not a socket"), "{text}");
+        // Others in the directory are none of ours.
+        fs::write(dir.path().join("other"), "").unwrap();
+        assert_eq!(mended(&mut watch, &mut listeners), []);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(
+            kinds(mended(&mut watch, &mut listeners)),
+            [RepairKind::PathRestored]
+        );
+        UnixStream::connect(&path).unwrap();
+        // What making the path again did to the directory is read, too.
+        watch.examine(&mut listeners);
+        fs::remove_file(dir.path().join("other")).unwrap();
+        assert!(!readable(&watch, A_WHILE), "the directory is left alone");
+    }
+}
+
+#[test]
+fn f08_two_listeners_in_a_directory_share_its_watch() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = [dir.path().join("a"), dir.path().join("b")];
+    let mut listeners = open_all(&[unix("a", &paths[0]), unix("b", &paths[1])]);
+    let mut watch = Watch::new(&listeners).unwrap();
+    for path in &paths {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }
+    assert_eq!(mended(&mut watch, &mut listeners).len(), 2);
+    for path in &paths {
+        fs::remove_dir(path).unwrap();
+        assert_eq!(
+            kinds(mended(&mut watch, &mut listeners)),
+            [RepairKind::PathRestored]
+        );
+        UnixStream::connect(path).unwrap();
+    }
+}
+
+/// Waits for steady looks until one of them mends something.
+fn mended_in_time(watch: &mut Watch, listeners: &mut [Listener]) -> Vec<RepairKind> {
+    // A look that cost much leaves out some of those after it.
+    for _ in 0..1000 {
+        let repairs = kinds(mended(watch, listeners));
+        if !repairs.is_empty() {
+            return repairs;
+        }
+    }
+    Vec::new()
+}
+
+#[test]
+fn f03_a_backlog_that_a_worker_cut_is_put_back_at_any_time() {
+    let (_dir, _path, mut listeners) = unix_listener(false);
+    let v6 = HostPort {
+        host: Host::Ip(Ipv6Addr::LOCALHOST.into()),
+        port: 0,
+    };
+    listeners.extend(open_all(&[tcp("http", 0), udp("dns")]));
+    if fs::exists("/proc/net/if_inet6").unwrap() {
+        listeners.push(open_one(Listen::new("v6", Address::Tcp(v6))));
+    }
+    let often = Duration::from_millis(20);
+    let watch = Watch::new(&listeners).unwrap();
+    let mut watch = watch.looking_every(often).unwrap();
+    let of = |listener: &Listener| diag::queue_of(listener).unwrap().unwrap().backlog;
+    let before: Vec<u32> = listeners.iter().map(of).collect();
+    for index in 0..listeners.len() {
+        if listeners[index].is_datagram() {
+            continue;
+        }
+        let worker = worker_copy(&listeners[index]);
+        SockRef::from(&worker).listen(1).unwrap();
+        let to = listeners[index].backlog();
+        assert_eq!(
+            mended_in_time(&mut watch, &mut listeners),
+            [RepairKind::Requeued { from: 1, to }]
+        );
+        assert_eq!(listeners.iter().map(of).collect::<Vec<u32>>(), before);
+    }
+}
+
+#[test]
+fn f10_a_backlog_above_the_cap_is_not_mended_for_ever() {
+    let mut entry = tcp("http", 0);
+    entry.backlog = u32::MAX;
+    let mut listeners = vec![open_one(entry)];
+    assert_eq!(mend_backlogs(&listeners), []);
+    let watch = Watch::new(&listeners).unwrap();
+    let mut watch = watch.looking_every(Duration::from_millis(5)).unwrap();
+    for _ in 0..5 {
+        assert_eq!(mended(&mut watch, &mut listeners), []);
+    }
+}
+
+#[test]
+fn f03_what_could_not_be_mended_is_tried_again_by_itself() {
+    let mut listeners = vec![open_one(tcp("http", 0))];
+    let watch = Watch::new(&listeners).unwrap();
+    let mut watch = watch.looking_every(Duration::from_millis(5)).unwrap();
+    let at = listeners[0].address();
+    shut_down(&worker_copy(&listeners[0]));
+    let thief = TcpListener::bind(&at).unwrap();
+    let repairs = mended(&mut watch, &mut listeners);
+    assert!(
+        matches!(repairs[0].what, RepairKind::Failed(_)),
+        "{repairs:?}"
+    );
+    for _ in 0..3 {
+        assert_eq!(mended(&mut watch, &mut listeners), [], "said once");
+    }
+    drop(thief);
+    assert_eq!(
+        mended_in_time(&mut watch, &mut listeners),
+        [RepairKind::Relistened]
+    );
+    TcpStream::connect(at).unwrap();
 }
 
 #[test]

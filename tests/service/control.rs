@@ -1,5 +1,7 @@
 //! The verbs of the command line against a running master, and against none.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{Broken, Start, eventually, server};
+use crate::support::{Broken, PATIENCE, Service, Start, eventually, server};
 
 #[test]
 fn without_a_master_a_verb_says_where_it_looked() {
@@ -119,4 +121,78 @@ fn stop_drains_and_ends_and_now_does_not_wait() {
         "--now does not drain"
     );
     drop(idle);
+}
+
+/// What the control socket answers to these bytes.
+fn raw(service: &Service, bytes: &str) -> String {
+    let socket = service.runtime_dir().join("control.sock");
+    let mut stream = UnixStream::connect(socket).expect("the socket is there");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(bytes.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_request_with_two_lengths_is_refused_and_does_nothing() {
+    let service = Start::serving(&server()).start();
+    let stop = "POST /v1/stop HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    for headers in [
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{} ",
+        "Content-Length: 2, 3\r\n\r\n{} ",
+    ] {
+        let answer = raw(&service, &format!("{stop}{headers}"));
+        assert!(answer.starts_with("HTTP/1.1 400"), "{headers:?}: {answer}");
+    }
+    assert_eq!(service.status()["state"], "serving");
+    service.stop();
+}
+
+#[test]
+fn a_label_is_short_and_steers_no_terminal() {
+    let service = Start::serving(&server()).start();
+    let long = "x".repeat(257);
+    let upgrade = |label: &str| service.handover("upgrade", &["--label", label]);
+    upgrade(&long).says(2, &["label", "256 bytes"]);
+    assert_eq!(service.generation(), 1, "nothing began");
+    let body = "{\"label\": \"a\\u0000b\"}";
+    let answer = service.ask("POST", "/v1/upgrade", body).expect("an answer");
+    assert!(
+        answer.status == 400 && answer.body.contains("NUL"),
+        "{answer:?}"
+    );
+    upgrade(&long[1..]).says(0, &[]);
+    upgrade("v3\u{1b}[31m\u{7}red").says(0, &[]);
+    let status = service.handover("status", &[]).stdout;
+    assert!(status.contains("red"), "{status}");
+    assert!(!status.contains(['\u{1b}', '\u{7}']), "{status:?}");
+    assert!(!service.said().contains(['\u{1b}', '\u{7}']), "nor its log");
+    // Programs get it as it is.
+    assert_eq!(
+        service.status()["generations"][0]["label"],
+        "v3\u{1b}[31m\u{7}red"
+    );
+    service.stop();
+}
+
+#[test]
+fn a_listen_address_that_changed_in_the_config_is_told_once() {
+    let quoted: Vec<String> = server().iter().map(|word| format!("{word:?}")).collect();
+    let text = format!(
+        "[app]\ncommand = [{}]\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
+        quoted.join(", ")
+    );
+    let service = Start::config(&text).start();
+    let changed = text.replace("127.0.0.1:0", "127.0.0.2:0");
+    std::fs::write(service.path("web.toml"), changed).expect("the config");
+    for verb in ["upgrade", "reload"] {
+        let ended = service.handover(verb, &[]);
+        ended.says(0, &["listen", "takes effect when the master starts anew"]);
+        let times = ended.stderr.matches("takes effect when").count();
+        assert_eq!(times, 1, "{verb}: {}", ended.stderr);
+    }
+    service.stop();
 }

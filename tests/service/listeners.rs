@@ -23,6 +23,15 @@ fn f05_a_port_in_use_says_by_whom() {
 }
 
 #[test]
+fn f05_a_port_in_use_by_another_service_says_by_which() {
+    let first = Start::serving(&server()).flag("--name", "shop").start();
+    let second = Start::bare(&server()).flag("--listen", first.address());
+    let master = format!("(pid {}), the master of service shop", first.pid());
+    second.refused().says(1, &["in use by", &master]);
+    first.stop();
+}
+
+#[test]
 fn port_0_keeps_its_number() {
     let service = Start::serving(&server()).start();
     let address = service.address();
@@ -245,6 +254,10 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
         .upgrade_to(&[example_server().display().to_string()])
         .says(0, &[]);
     service.upgrade_to(&server()).says(0, &[]);
+    let event = service.wait_event("listener_changed");
+    let what = event["what"].as_str().expect("a sentence");
+    assert!(what.contains("nonblocking = true"), "{what}");
+    assert_eq!(event["usual"], true, "{event}");
     load.lost_nothing(1..=3);
     service.stop();
 }
@@ -256,5 +269,64 @@ fn f10_a_backlog_that_a_worker_cut_is_put_back() {
     let event = service.wait_event("listener_repaired");
     let what = event["what"].as_str().expect("a sentence");
     assert!(what.contains("listen(2)"), "{what}");
+    service.stop();
+}
+
+#[test]
+fn f03_a_backlog_that_a_worker_cuts_long_after_it_was_ready_is_put_back() {
+    let start = Start::bare(&[]);
+    let wish = start.path("cut");
+    let program = python_code(&format!(
+        "def cut():\n\
+         \x20   while not os.path.exists({wish:?}): time.sleep(0.02)\n\
+         \x20   socket.socket(fileno=os.dup(3)).listen(1)\n\
+         threading.Thread(target=cut, daemon=True).start()\nserve()",
+        wish = wish.display().to_string()
+    ));
+    let service = Start::serving(&program).start();
+    assert!(!service.events().contains("listener_repaired"));
+    std::fs::write(&wish, "").expect("a file");
+    let event = service.wait_event("listener_repaired");
+    let what = event["what"].as_str().expect("a sentence");
+    assert!(
+        what.contains("listen(2)") && what.contains("4096"),
+        "{what}"
+    );
+    service.stop();
+}
+
+#[test]
+fn f08_a_unix_path_that_a_stranger_took_comes_back_when_the_stranger_goes() {
+    let start = Start::bare(&server());
+    let path = start.path("web.sock");
+    let service = start
+        .flag("--listen", format!("unix:{}", path.display()))
+        .start();
+    std::fs::remove_file(&path).expect("the path is there");
+    let stranger = eventually("a stranger is quick enough", || {
+        UnixListener::bind(&path).ok().or_else(|| {
+            std::fs::remove_file(&path).ok();
+            None
+        })
+    });
+    let event = service.wait_event("listener_failed");
+    let reason = event["reason"].as_str().expect("a sentence");
+    assert!(reason.contains("taken over by"), "{reason}");
+    std::fs::remove_file(&path).expect("the stranger's");
+    eventually("the service answers there again", || {
+        get_unix(&path, "/").ok()
+    });
+    drop(stranger);
+    service.stop();
+}
+
+#[test]
+fn an_idle_master_wakes_less_than_once_a_second() {
+    let service = Start::serving(&server()).start();
+    eventually("it sleeps through three seconds but for its looks", || {
+        let before = service.wake_ups();
+        std::thread::sleep(Duration::from_secs(3));
+        (service.wake_ups() - before <= 3).then_some(())
+    });
     service.stop();
 }

@@ -4,9 +4,11 @@
 mod apps;
 mod control;
 mod faults;
+mod leftovers;
 mod listeners;
 mod refusals;
 mod releases;
+mod runtime_dir;
 mod support;
 mod systemd;
 mod upgrade;

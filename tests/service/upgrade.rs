@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 
 use crate::support::{Broken, Load, Start, eventually, example_server, get, python_code, server};
 
@@ -88,6 +89,26 @@ fn f17_a_worker_that_dies_in_the_bake_is_rolled_back() {
             .generation(),
         Some(1)
     );
+    service.stop();
+}
+
+#[test]
+fn upgrades_are_counted_by_how_they_ended() {
+    let service = Start::serving(&server()).flag("--bake", "1s").start();
+    let counts = || service.status()["upgrades"].clone();
+    let of = |succeeded, failed, rolled_back| json!({"succeeded": succeeded, "failed": failed, "rolled_back": rolled_back});
+    assert_eq!(counts(), of(0, 0, 0), "the first start is no upgrade");
+    service.handover("upgrade", &[]).says(0, &[]);
+    assert_eq!(counts(), of(1, 0, 0));
+    service.upgrade_to(&Broken::at_once()).says(1, &[]);
+    assert_eq!(counts(), of(1, 1, 0), "it never got ready");
+    service.upgrade_to(&Broken::in_the_bake()).says(1, &[]);
+    assert_eq!(counts(), of(1, 1, 1), "it was ready, and is let go");
+    let metrics = service.ask("GET", "/metrics", "").expect("metrics").body;
+    for (result, count) in [("succeeded", 1), ("failed", 1), ("rolled_back", 1)] {
+        let line = format!("handover_upgrades_total{{result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "no {line:?} in {metrics}");
+    }
     service.stop();
 }
 

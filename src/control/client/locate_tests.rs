@@ -27,7 +27,7 @@ impl Machine {
     }
 
     fn start(&self, place: &str, name: &str) -> (RuntimeDir, UnixListener) {
-        let dir = prepare(&self.root.path().join(place), name).expect("prepared");
+        let mut dir = prepare(&self.root.path().join(place), name).expect("prepared");
         let listener = dir.bind_control().expect("bound");
         (dir, listener)
     }

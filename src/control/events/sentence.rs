@@ -128,7 +128,9 @@ impl Event {
             Self::ListenerFailed { listener, reason } => {
                 write!(f, "listener {listener} is broken: {reason}")
             }
-            Self::ListenerChanged { listener, what } => write!(f, "listener {listener}: {what}"),
+            Self::ListenerChanged { listener, what, .. } => {
+                write!(f, "listener {listener}: {what}")
+            }
             _ => Ok(()),
         }
     }

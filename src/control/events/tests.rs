@@ -290,6 +290,7 @@ fn of_other_things() -> Vec<Known> {
             Event::ListenerChanged {
                 listener: text("http"),
                 what: text("O_NONBLOCK is set"),
+                usual: true,
             },
             "listener http: O_NONBLOCK is set",
         ),

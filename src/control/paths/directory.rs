@@ -77,9 +77,16 @@ pub enum PathError {
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
+    /// The service's name, as the lock says it.
+    name: String,
     /// Locked by flock(2): the kernel unlocks it however the master ends.
     lock: File,
+    /// The file of the control socket, once it is bound.
+    control: Option<FileId>,
 }
+
+/// Device and inode of a file.
+type FileId = (u64, u64);
 
 /// Makes the runtime directory `path` if need be (0711: workers of other users
 /// reach their own sockets in it, nobody else lists it), and locks it for the
@@ -106,7 +113,9 @@ pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
     let lock = take_lock(path, name)?;
     Ok(RuntimeDir {
         path: path.to_owned(),
+        name: name.to_owned(),
         lock,
+        control: None,
     })
 }
 
@@ -134,7 +143,7 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// As socket(2), bind(2), listen(2) and rename(2).
-    pub fn bind_control(&self) -> io::Result<UnixListener> {
+    pub fn bind_control(&mut self) -> io::Result<UnixListener> {
         let path = self.control_socket();
         let fresh = self.path.join(format!("{CONTROL_SOCKET}.new"));
         remove_if_there(&fresh)?;
@@ -146,8 +155,34 @@ impl RuntimeDir {
         bind(&socket, &SocketAddrUnix::new(&fresh)?)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
         listen(&socket, BACKLOG)?;
+        self.control = file_id(&fresh);
         fs::rename(&fresh, &path)?;
         Ok(UnixListener::from(socket))
+    }
+
+    /// Whether lock and control socket are where they were: nobody removed
+    /// them, or the directory.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.is_locked() && file_id(&self.control_socket()) == self.control
+    }
+
+    /// Makes the directory again if somebody removed it, and locks it again
+    /// if another master could: whoever locks a removed file locks nothing.
+    ///
+    /// # Errors
+    /// As [`prepare`]; then nothing changed.
+    pub fn restore(&mut self) -> Result<(), PathError> {
+        if !self.is_locked() {
+            *self = prepare(&self.path, &self.name)?;
+        }
+        Ok(())
+    }
+
+    fn is_locked(&self) -> bool {
+        let held = self.lock.metadata().ok();
+        let held = held.map(|meta| (meta.dev(), meta.ino()));
+        held.is_some() && held == file_id(&self.path.join(LOCK))
     }
 
     /// Removes the control socket: the end of the service. The directory and
@@ -158,6 +193,11 @@ impl RuntimeDir {
     pub fn remove_control(&self) -> io::Result<()> {
         remove_if_there(&self.control_socket())
     }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError {
@@ -264,7 +304,7 @@ mod tests {
     #[test]
     fn a_fresh_directory_is_made_locked_and_bound() {
         let room = room();
-        let dir = prepare(&room.path().join("a/web"), "web").expect("fresh");
+        let mut dir = prepare(&room.path().join("a/web"), "web").expect("fresh");
         let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
         assert_eq!(mode(dir.path()), 0o711);
         let listener = dir.bind_control().expect("bound");
@@ -275,6 +315,8 @@ mod tests {
             name: "web".to_owned(),
         };
         assert_eq!(Holder::of(dir.path()), Some(me));
+        let me = std::process::id().cast_signed();
+        assert_eq!(Holder::service_of(me).as_deref(), Some("web"));
         drop(listener);
         dir.remove_control().expect("removed");
         dir.remove_control().expect("gone already");
@@ -297,14 +339,47 @@ mod tests {
     fn what_a_dead_master_left_is_taken_over() {
         let room = room();
         let path = room.path().join("web");
-        let first = prepare(&path, "web").expect("fresh");
+        let mut first = prepare(&path, "web").expect("fresh");
         // Closing without removing is what a crash does.
         drop(first.bind_control().expect("bound"));
         drop(first);
         fs::write(path.join("control.sock.new"), "").expect("a half-made one");
-        let second = prepare(&path, "web").expect("stale is free");
+        let mut second = prepare(&path, "web").expect("stale is free");
         let _listener = second.bind_control().expect("bound over it");
         UnixStream::connect(second.control_socket()).expect("the new one listens");
+    }
+
+    #[test]
+    fn a_removed_directory_is_made_locked_and_bound_again() {
+        let room = room();
+        let path = room.path().join("web");
+        let mut dir = prepare(&path, "web").expect("fresh");
+        let _first = dir.bind_control().expect("bound");
+        assert!(dir.stands());
+        fs::remove_file(dir.control_socket()).expect("removed");
+        assert!(!dir.stands());
+        dir.restore().expect("nothing to do");
+        let _second = dir.bind_control().expect("bound again");
+        assert!(dir.stands());
+        fs::remove_dir_all(&path).expect("removed");
+        assert!(!dir.stands());
+        dir.restore().expect("made again");
+        let _third = dir.bind_control().expect("bound again");
+        assert!(dir.stands());
+        UnixStream::connect(dir.control_socket()).expect("it listens");
+        prepare(&path, "other").expect_err("locked again");
+    }
+
+    #[test]
+    fn a_removed_directory_that_another_master_made_is_left_to_it() {
+        let room = room();
+        let path = room.path().join("web");
+        let mut dir = prepare(&path, "web").expect("fresh");
+        fs::remove_dir_all(&path).expect("removed");
+        let _other = prepare(&path, "other").expect("nobody has it");
+        let error = dir.restore().expect_err("in use").to_string();
+        assert!(error.contains("other"), "{error}");
+        assert!(!dir.stands());
     }
 
     #[test]

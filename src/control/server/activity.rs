@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::Limits;
+use super::heads::Heads;
 
 /// The state of one connection, shared by its stream and its requests.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ struct State {
     phase: Phase,
     /// Since when the client does not take what is to be written.
     write_blocked: Option<Instant>,
+    heads: Heads,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,7 @@ impl Activity {
         Arc::new(Self(Mutex::new(State {
             phase,
             write_blocked: None,
+            heads: Heads::default(),
         })))
     }
 
@@ -77,8 +80,14 @@ impl Activity {
         }
     }
 
-    fn bytes_came(&self) {
+    /// Whether a request had a length and was chunked, too.
+    pub(super) fn lengths_conflict(&self) -> bool {
+        self.state().heads.conflict()
+    }
+
+    fn bytes_came(&self, bytes: &[u8]) {
         let mut state = self.state();
+        state.heads.came(bytes);
         if matches!(state.phase, Phase::Idle(_)) {
             state.phase = Phase::Head(Instant::now());
         }
@@ -113,21 +122,23 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: Read + Unpin> Read for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if outcome.is_ready() {
-            self.activity.bytes_came();
+            let came = buffer.filled().get(before..).unwrap_or_default();
+            self.activity.bytes_came(came);
         }
         outcome
     }
 }
 
-impl<S: Write + Unpin> Write for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

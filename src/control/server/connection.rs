@@ -39,11 +39,14 @@ pub(super) async fn drive<S>(
         let context = Arc::clone(&context);
         let activity = Arc::clone(&activity);
         async move {
-            let response = handler::respond(request, caller, &context).await;
+            let response = match activity.lengths_conflict() {
+                true => handler::two_lengths(),
+                false => handler::respond(request, caller, &context).await,
+            };
             Ok::<_, Infallible>(response.map(|body| body.tracked(activity)))
         }
     });
-    let stream = Watched::new(TokioIo::new(stream), Arc::clone(&activity));
+    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let mut connection = pin!(
         http1::Builder::new()
             // `Activity` bounds the head, and idle connections apart from it.

@@ -4,6 +4,7 @@ mod activity;
 mod body;
 mod connection;
 mod handler;
+mod heads;
 mod hostile;
 mod order;
 mod query;
@@ -94,7 +95,8 @@ impl Limits {
     }
 }
 
-/// Serves the control API on `listener` until `events` is closed.
+/// Serves the control API on `listener`, and on what comes from `renewed` in
+/// its place, until `events` is closed.
 ///
 /// Every call goes to whoever reads `calls`, who must answer each soon; what
 /// takes its time is an [`Answer::Operation`](super::Answer::Operation). After
@@ -103,13 +105,19 @@ impl Limits {
 /// closes every connection at once.
 ///
 /// It spawns a task for each connection: it must run on a tokio runtime.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Request>, events: EventLog) {
-    serve_within(listener, calls, events, Limits::for_this_process()).await;
+pub async fn serve(
+    listener: UnixListener,
+    renewed: mpsc::Receiver<UnixListener>,
+    calls: mpsc::Sender<Request>,
+    events: EventLog,
+) {
+    serve_within(listener, renewed, calls, events, Limits::for_this_process()).await;
 }
 
 /// [`serve`] with other limits.
 pub async fn serve_within(
-    listener: UnixListener,
+    mut listener: UnixListener,
+    mut renewed: mpsc::Receiver<UnixListener>,
     calls: mpsc::Sender<Request>,
     events: EventLog,
     limits: Limits,
@@ -127,7 +135,7 @@ pub async fn serve_within(
         open: VecDeque::new(),
         warned: None,
     };
-    server.run(&listener).await;
+    server.run(&mut listener, &mut renewed).await;
     // A client that connects now gets "connection refused", not silence.
     drop(listener);
     server.finish().await;
@@ -155,7 +163,11 @@ struct Server {
 }
 
 impl Server {
-    async fn run(&mut self, listener: &UnixListener) {
+    async fn run(
+        &mut self,
+        listener: &mut UnixListener,
+        renewed: &mut mpsc::Receiver<UnixListener>,
+    ) {
         let events = self.context.events.clone();
         let mut closed = std::pin::pin!(events.closed());
         loop {
@@ -163,6 +175,8 @@ impl Server {
                 () = &mut closed => return,
                 // Ended tasks are let go of as they end.
                 Some(_) = self.tasks.join_next() => self.forget_ended(),
+                // Its path was removed: nobody finds the old one any more.
+                Some(new) = renewed.recv() => *listener = new,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => self.admit(stream),
                     Err(error) => {

@@ -79,6 +79,13 @@ fn upgrade(request: UpgradeRequest) -> Result<UpgradeRequest, ApiError> {
             return Err(ApiError::bad_request("\"command\" holds a NUL"));
         }
     }
+    if request
+        .label
+        .as_ref()
+        .is_some_and(|label| label.contains('\0'))
+    {
+        return Err(ApiError::bad_request("\"label\" holds a NUL"));
+    }
     for (name, value) in &request.env {
         if name.is_empty() || name.contains(['=', '\0']) {
             let message = format_args!("\"env\": {name:?} is no name of a variable");

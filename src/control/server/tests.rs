@@ -49,7 +49,14 @@ impl Harness {
         let listener = UnixListener::bind(directory.path().join("s")).expect("bound");
         let (calls, asked) = mpsc::channel(16);
         let events = EventLog::new();
-        let server = tokio::spawn(serve_within(listener, calls, events.clone(), limits));
+        let (_, renewed) = mpsc::channel(1);
+        let server = tokio::spawn(serve_within(
+            listener,
+            renewed,
+            calls,
+            events.clone(),
+            limits,
+        ));
         (
             Self {
                 directory,

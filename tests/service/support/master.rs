@@ -115,6 +115,16 @@ impl Service {
         i32::try_from(self.child.id()).expect("a PID")
     }
 
+    /// How often it slept and was woken so far.
+    #[track_caller]
+    pub fn wake_ups(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the master lives");
+        let line = status.lines().find(|l| l.starts_with("voluntary_ctxt"));
+        let number = line.and_then(|l| l.split_whitespace().last()?.parse().ok());
+        number.expect("a number")
+    }
+
     /// A path in the directory of this test.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
