@@ -89,6 +89,7 @@ pub(super) async fn perform(
         interrupt,
         deadline,
         looked_again: false,
+        advised: false,
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -107,6 +108,8 @@ struct Wait<'a> {
     deadline: Option<Instant>,
     /// Whether it was said that the next master is looked for.
     looked_again: bool,
+    /// Whether what can be done about a failure was shown while it went on.
+    advised: bool,
 }
 
 /// What ended one connection's wait.
@@ -174,6 +177,7 @@ impl Wait<'_> {
             self.last_words(&mut progress).await?;
         }
         progress.end(self.terminal)?;
+        self.advised |= progress.has_advised();
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
             Err(error) if error.is_gone() => Ok(Ended::Master),
@@ -235,14 +239,21 @@ impl Wait<'_> {
             self.terminal
                 .tell(&format!("{name}: {}", super::text::clean(warning)))?;
         }
+        if let Some(first) = &operation.joined {
+            let (name, first) = (super::text::clean(name), super::text::clean(first));
+            let kind = operation.kind;
+            let joined = format!(
+                "{name}: {first} was bringing the same release already: this {kind} joined it"
+            );
+            self.terminal.tell(&joined)?;
+        }
         if exit == Exit::Done {
             if !self.target.json {
                 self.terminal.say(&outcome::success(name, &operation))?;
             }
         } else {
-            let paint = self.terminal.err_paint();
-            self.terminal
-                .tell(&outcome::failure(name, &operation, paint))?;
+            let report = outcome::failure(name, &operation, self.advised, self.terminal);
+            self.terminal.tell(&report)?;
         }
         Ok(exit)
     }

@@ -24,6 +24,8 @@ pub(super) struct Progress {
     workers: u32,
     ready: u32,
     phase: String,
+    /// Whether the advice for a program that takes no socket was shown.
+    advised: bool,
 }
 
 impl Progress {
@@ -37,7 +39,13 @@ impl Progress {
             workers: 0,
             ready: 0,
             phase: "waiting".to_owned(),
+            advised: false,
         }
+    }
+
+    /// Whether what could be done about a failure was shown already.
+    pub(super) fn has_advised(&self) -> bool {
+        self.advised
     }
 
     /// Whether it is one line that changes.
@@ -61,9 +69,9 @@ impl Progress {
                 Severity::Error => Tone::Bad,
             };
             let sentence = clean(&event.to_string());
-            let line = terminal
-                .err_paint()
-                .tone(tone, &format!("{}: {sentence}", self.name));
+            let line = terminal.fold(&format!("{}: {sentence}", self.name));
+            let line = terminal.err_paint().tone(tone, &line);
+            self.advised |= matches!(event, Event::WorkerElsewhere { .. });
             terminal.tell(&line)?;
         }
         if self.live {

@@ -5,6 +5,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+
+use super::text::wrap;
+use crate::process::pollable;
 
 /// Columns where nobody says how many there are.
 const COLUMNS: usize = 80;
@@ -73,13 +77,12 @@ impl Terminal {
         self.out.flush()
     }
 
-    /// Whoever read our output has gone (`handover logs --follow | head`): the
-    /// kernel says so without anything being written.
-    pub(super) fn reader_is_gone(&self) -> bool {
-        let stdout = io::stdout();
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        let at_once = Timespec::default();
-        poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::ERR)
+    /// `text` for standard error: broken at the terminal's width, elsewhere as it is.
+    pub(super) fn fold(&self, text: &str) -> String {
+        match self.err_is_live {
+            true => wrap(text, self.columns),
+            false => text.to_owned(),
+        }
     }
 
     pub(super) fn out_paint(&self) -> Paint {
@@ -124,6 +127,28 @@ impl Paint {
             format!("{style}{text}{style:#}")
         } else {
             text.to_owned()
+        }
+    }
+}
+
+/// Whoever read our output has gone (`handover logs --follow | head`): the kernel says so without anything being
+/// written.
+pub(super) fn reader_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut watched, Some(&Timespec::default())).is_ok() && watched[0].revents().intersects(gone)
+}
+
+/// Ends when whoever read our output has gone; never where that cannot be seen (a file has no reader).
+pub(super) async fn reader_gone() {
+    let Ok(stdout) = pollable(io::stdout()) else {
+        return std::future::pending().await;
+    };
+    while !reader_is_gone() {
+        match stdout.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_) => return std::future::pending().await,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Observing readiness: which workers are looked at, when, and what a look
 //! means under `ready.on`.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -10,12 +12,19 @@ use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
-use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
+use crate::process::Release;
+use crate::readiness::{
+    Advice, Astray, Instead, Observer, Schedule, Sight, Wanted, advise, foreign_listeners,
+    shell_named,
+};
 use crate::sockets::Listener;
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
 const ELSEWHERE_FIRST: Duration = Duration::from_millis(300);
+
+/// How much of a shell's script is read for advice, in bytes.
+const SCRIPT_MAX: u64 = 64 * 1024;
 
 /// Why `ready.settle` decides where there is no listener to observe.
 const NOTHING_TO_OBSERVE: &str = "no listener to observe";
@@ -82,6 +91,19 @@ fn wanted_of(listener: &Listener) -> Wanted {
     }
 }
 
+/// Whether a shell's script, in the command or a file, becomes another program.
+fn says_exec(release: &Release) -> bool {
+    let mut script = release.argv().join("\n");
+    if let Ok(file) = File::open(release.executable())
+        && release.interpreter().is_some()
+    {
+        // What is not text has no `exec` either.
+        drop(file.take(SCRIPT_MAX).read_to_string(&mut script));
+    }
+    let mut commands = script.split(['\n', ';', '&', '|', '(', '{']);
+    commands.any(|command| command.trim_start().starts_with("exec "))
+}
+
 /// The processor time that this thread used.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -110,8 +132,6 @@ impl Master {
             ReadyOn::Auto | ReadyOn::Accepting => (Some(Observer::new(pid, wanted)), None),
             ReadyOn::Uptime(uptime) => (None, Some((now + uptime, String::new()))),
             ReadyOn::Notify | ReadyOn::Output { .. } => return,
-            // The config room refuses these two in this version.
-            ReadyOn::Http(_) | ReadyOn::Exec(_) => return,
         };
         self.watching.watched.push(Watched {
             id,
@@ -282,28 +302,49 @@ impl Master {
         if told {
             return;
         }
-        let Some(first) = wanted.first() else {
+        if wanted.is_empty() {
             return;
-        };
+        }
         let given = self.listeners.iter().map(wanted_of).collect::<Vec<_>>();
         let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
-            let argv = self.argv_of(id);
-            let reason = advise(
-                &foreign.comm,
-                foreign.pid,
-                Some(foreign),
-                first,
-                &argv,
-                false,
-            );
-            self.tell_elsewhere(id, reason);
+            let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);
+            self.tell_elsewhere(id, advice);
         }
     }
 
-    pub(super) fn tell_elsewhere(&mut self, id: WorkerId, reason: String) {
+    /// The words for a worker that does not serve what it was given.
+    pub(super) fn advise(
+        &self,
+        id: WorkerId,
+        pid: i32,
+        instead: Instead<'_>,
+        wanted: &[Wanted],
+    ) -> Advice {
+        let info = self.generations.get(&id.generation);
+        let release = info.and_then(|info| self.releases.get(info.release));
+        let argv = release.map_or(&[][..], Release::argv);
+        let interpreter = release
+            .and_then(Release::interpreter)
+            .map(|path| path.to_string_lossy());
+        let program = argv.first().map(String::as_str);
+        let shell = interpreter.as_deref().or(program).and_then(shell_named);
+        // Where it listens tells which process it is; else the script has to.
+        let sure = matches!(instead, Instead::ListensOn(_));
+        let shell = shell.filter(|_| sure || !release.is_some_and(says_exec));
+        advise(&Astray {
+            instead,
+            pid,
+            argv,
+            shell,
+            wanted,
+        })
+    }
+
+    fn tell_elsewhere(&mut self, id: WorkerId, advice: Advice) {
+        let reason = format!("{}; {}", advice.fact, advice.hint);
         if let Some(worker) = self.workers.get_mut(id) {
-            worker.elsewhere = Some(reason.clone());
+            worker.elsewhere = Some(advice);
         }
         let generation = id.generation;
         self.tell(&Event::WorkerElsewhere {
@@ -311,12 +352,5 @@ impl Master {
             generation,
             reason,
         });
-    }
-
-    /// The command of a worker's release.
-    pub(super) fn argv_of(&self, id: WorkerId) -> Vec<String> {
-        let info = self.generations.get(&id.generation);
-        let release = info.and_then(|info| self.releases.get(info.release));
-        release.map_or_else(Vec::new, |release| release.argv().to_vec())
     }
 }

@@ -69,7 +69,7 @@ fn generations(status: &Status) -> Table {
         table.row(vec![
             Cell::new(generation.number),
             Cell::new(generation.state).tone(generation_tone(generation.state)),
-            Cell::new(age(status.at, generation.started_at)),
+            Cell::new(age(status.at, generation.started_at)).right(),
             Cell::maybe(generation.label.as_deref()),
             Cell::new(command),
             Cell::new(generation.release.pinned),

@@ -68,9 +68,9 @@ web  upgrading  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
 the release is `./server v7`, asked for by uid 0 on 2026-03-20
 warning: web.toml changed since it was read
 
-GENERATION  STATE     AGE         LABEL  RELEASE                                 PINNED
-8           starting  0 s         v8     python3 /srv/v8/server.py --name 'a b'  path
-7           active    6 min 5 s   v7     python3 /srv/v7/server.py --name 'a b'  path
+GENERATION  STATE            AGE  LABEL  RELEASE                                 PINNED
+8           starting         0 s  v8     python3 /srv/v8/server.py --name 'a b'  path
+7           active     6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
 6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'  path    \
 12 connections left, 18 s left, /srv/v6/server.py changed since
 
@@ -104,7 +104,7 @@ fn a_quiet_master_has_no_empty_columns() {
     let expected = "\
 web  serving  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
 
-GENERATION  STATE   AGE        LABEL  RELEASE                                 PINNED
+GENERATION  STATE         AGE  LABEL  RELEASE                                 PINNED
 7           active  6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
 
 WORKER  STATE  PID  READY AFTER  BY
