@@ -179,15 +179,18 @@ fn is_blank(text: &str) -> bool {
 }
 
 impl Faults {
-    /// The file by position, then variables, then flags, then what no layer said.
+    /// Each file by position, then variables, then flags, then what no layer said.
     pub fn in_order(mut faults: Vec<Fault>) -> Faults {
-        faults.sort_by_key(|fault| match &fault.place {
-            Place::At { line, column, .. } => (0, *line, *column),
-            Place::File(_) => (1, 0, 0),
-            Place::Variable { .. } => (2, 0, 0),
-            Place::Flag { .. } => (3, 0, 0),
-            Place::Nowhere => (4, 0, 0),
-        });
+        fn rank(fault: &Fault) -> (u8, Option<&Path>, usize, usize) {
+            match &fault.place {
+                Place::At { file, line, column } => (0, Some(file), *line, *column),
+                Place::File(_) => (1, None, 0, 0),
+                Place::Variable { .. } => (2, None, 0, 0),
+                Place::Flag { .. } => (3, None, 0, 0),
+                Place::Nowhere => (4, None, 0, 0),
+            }
+        }
+        faults.sort_by(|a, b| rank(a).cmp(&rank(b)));
         Faults(faults)
     }
 }

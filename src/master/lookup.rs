@@ -87,7 +87,10 @@ pub(super) fn environment_file(
             },
             ..fault
         },
-        _ => fault,
+        _ => Fault {
+            key: Some("app.env_file".to_owned()),
+            ..fault
+        },
     };
     config::read_env_file(path).map_err(|faults| Faults(faults.0.into_iter().map(told).collect()))
 }

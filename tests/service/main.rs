@@ -5,6 +5,7 @@ mod apps;
 mod control;
 mod faults;
 mod listeners;
+mod newcomers;
 mod refusals;
 mod releases;
 mod support;
