@@ -23,7 +23,7 @@ pub(super) struct Terminal {
     pub(super) out_is_live: bool,
     /// Whether a line on standard error may be overwritten.
     pub(super) err_is_live: bool,
-    /// The width of standard error's terminal.
+    /// The width of the terminal.
     pub(super) columns: usize,
 }
 
@@ -35,6 +35,7 @@ impl Terminal {
         let live = |tty: bool| tty && !dumb;
         let (out_is_live, err_is_live) = (live(out.is_terminal()), live(err.is_terminal()));
         let columns = rustix::termios::tcgetwinsize(&err)
+            .or_else(|_| rustix::termios::tcgetwinsize(&out))
             .map(|size| usize::from(size.ws_col))
             .ok()
             .filter(|columns| *columns > 0)
@@ -75,6 +76,14 @@ impl Terminal {
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+
+    /// The width that standard output has; without bound where it is no terminal.
+    pub(super) fn out_columns(&self) -> usize {
+        match self.out_is_live {
+            true => self.columns,
+            false => usize::MAX,
+        }
     }
 
     /// `text` for standard error: broken at the terminal's width, elsewhere as it is.

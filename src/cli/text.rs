@@ -64,7 +64,9 @@ pub(super) fn wrap(text: &str, columns: usize) -> String {
         }
         let mut used = 0;
         for word in line.split_inclusive(' ') {
-            let wide = width(word.trim_end());
+            // Colours take no room.
+            let word_alone = clean(word);
+            let wide = width(word_alone.trim_end());
             if used > INDENT.len() && used + wide > columns {
                 result.truncate(result.trim_end_matches(' ').len());
                 result.push('\n');
@@ -72,7 +74,7 @@ pub(super) fn wrap(text: &str, columns: usize) -> String {
                 used = INDENT.len();
             }
             result.push_str(word);
-            used += width(word);
+            used += width(&word_alone);
         }
     }
     result
@@ -142,6 +144,8 @@ mod tests {
             "a_word_wider_than_all\n    b"
         );
         assert_eq!(wrap("one\ntwo", 3), "one\ntwo");
+        let coloured = "\u{1b}[1mone\u{1b}[0m two";
+        assert_eq!(wrap(coloured, 7), coloured);
     }
 
     #[test]

@@ -91,16 +91,30 @@ fn wanted_of(listener: &Listener) -> Wanted {
     }
 }
 
-/// Whether a shell's script, in the command or a file, becomes another program.
-fn says_exec(release: &Release) -> bool {
-    let mut script = release.argv().join("\n");
+/// Whether the shell that was started became the program: by its name while it is there, else by its script.
+fn became_program(pid: i32, shell: &str, release: &Release) -> bool {
+    let argv = release.argv();
+    let own = argv
+        .first()
+        .map_or("", |program| program.rsplit('/').next().unwrap_or(program));
+    if let Ok(comm) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        let comm = comm.trim_end();
+        // The kernel cuts names; a script has its own.
+        return comm.is_empty() || ![shell, own].iter().any(|name| name.starts_with(comm));
+    }
+    const SEPARATORS: [char; 6] = ['\n', ';', '&', '|', '(', '{'];
+    let mut script = argv.get(2).cloned().unwrap_or_default();
+    // Of `sh -c` the last command, when it is the only one, is run without a process of its own.
+    if argv.get(1).is_some_and(|flag| flag == "-c") && !script.contains(SEPARATORS) {
+        return true;
+    }
     if let Ok(file) = File::open(release.executable())
         && release.interpreter().is_some()
     {
         // What is not text has no `exec` either.
         drop(file.take(SCRIPT_MAX).read_to_string(&mut script));
     }
-    let mut commands = script.split(['\n', ';', '&', '|', '(', '{']);
+    let mut commands = script.split(SEPARATORS);
     commands.any(|command| command.trim_start().starts_with("exec "))
 }
 
@@ -329,9 +343,10 @@ impl Master {
             .map(|path| path.to_string_lossy());
         let program = argv.first().map(String::as_str);
         let shell = interpreter.as_deref().or(program).and_then(shell_named);
-        // Where it listens tells which process it is; else the script has to.
+        // Who listens elsewhere is a process of its own, or the one that was started.
         let sure = matches!(instead, Instead::ListensOn(_));
-        let shell = shell.filter(|_| sure || !release.is_some_and(says_exec));
+        let became = |shell: &str| release.is_some_and(|it| became_program(pid, shell, it));
+        let shell = shell.filter(|shell| sure || !became(shell));
         advise(&Astray {
             instead,
             pid,
