@@ -69,16 +69,15 @@ impl Table {
             let widths: Vec<usize> = (0..count).map(|at| self.width(at)).collect();
             let used = (0..count).filter(|at| widths[*at] > 0 && !self.heading[*at].is_empty());
             let total: usize = used.map(|at| widths[at] + 2).sum();
-            let over = total.saturating_sub(2).saturating_sub(columns);
+            let is_over = total.saturating_sub(2) > columns;
             let widest = (0..count)
                 .filter(|at| headings.contains(&self.heading[*at]) && widths[*at] > COLUMN_MIN)
                 .max_by_key(|at| widths[*at]);
-            let (Some(at), true) = (widest, over > 0) else {
+            let (Some(at), true) = (widest, is_over) else {
                 return;
             };
-            let next = widths[at].saturating_sub(over).max(COLUMN_MIN);
             for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
-                cell.text = fit(&cell.text, next);
+                cell.text = fit(&cell.text, widths[at] - 1);
             }
         }
     }
