@@ -30,7 +30,7 @@ fn run_master(arguments: RunArgs) -> ExitCode {
         }
         Err(error) => {
             // Nobody may be there to read it.
-            drop(writeln!(std::io::stderr(), "handover: {error}"));
+            drop(writeln!(std::io::stderr(), "error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -24,11 +24,18 @@ use super::upgrade::Upgrade;
 #[command(name = "handover", version, max_term_width = 100)]
 // The last of several wins: a wrapper's or an alias's flags can be overridden.
 #[command(args_override_self = true)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed and undone, 2 bad usage or config, 3 \
-    superseded, 4 no such master, 5 timed out waiting, 6 failed and not wholly undone, 130 \
-    interrupted while waiting."
-)]
+#[command(after_help = "\
+Exit codes:
+  0    done
+  1    failed and undone, or refused: nothing changed
+  2    bad usage or config
+  3    superseded by a newer call
+  4    no such master, or not reachable
+  5    timed out waiting: the operation goes on
+  6    failed and not wholly undone: `handover status` says what runs
+  130  interrupted while waiting: the operation goes on
+
+Signals to the master: see `handover run --help`")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -8,12 +8,23 @@ use serde_json::json;
 use super::terminal::{Terminal, Tone};
 use super::{Exit, Failure};
 use crate::config::{self, Fault};
+use crate::master;
 
 /// Validate a config file: every fault at once
-#[derive(Debug, PartialEq, Args)]
+///
+/// Also looks up what a start would need: users and groups, the program and the interpreter of a script, the
+/// directory, the env_file, the directories of unix sockets.
+#[derive(Debug, Default, PartialEq, Args)]
+#[command(
+    after_help = "Exit codes: 0 a start would find all it needs, 2 there are faults, in the file or in what \
+    it names. What only a start can show (a port in use, a right that is missing) is not looked for."
+)]
 pub(super) struct Check {
     /// The config (TOML); the environment and flags of this shell do not count
     file: PathBuf,
+    /// Look nothing up: for a file that is meant for another machine
+    #[arg(long)]
+    file_only: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -22,7 +33,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
         let (faults, warnings) = match config::check(&self.file) {
-            Ok(loaded) => (None, loaded.warnings),
+            Ok(loaded) if self.file_only => (None, loaded.warnings),
+            Ok(loaded) => (master::look_up(&loaded).err(), loaded.warnings),
             Err(faults) => (Some(faults), Vec::new()),
         };
         let file = self.file.display();
@@ -48,7 +60,10 @@ impl Check {
                 }
             }
             match &faults {
-                Some(faults) => terminal.tell(faults.to_string().trim_end())?,
+                Some(faults) => {
+                    let word = terminal.err_paint().tone(Tone::Bad, "error:");
+                    terminal.tell(&format!("{word} {}", faults.to_string().trim_end()))?;
+                }
                 None => terminal.say(&format!("{file}: good"))?,
             }
         }
@@ -70,9 +85,12 @@ mod tests {
         let file = directory.path().join("web.toml");
         std::fs::write(&file, text).expect("written");
         let (mut terminal, out, err) = files();
-        let exit = Check { file, json }
-            .carry_out(&mut terminal)
-            .expect("written");
+        let check = Check {
+            file,
+            json,
+            ..Check::default()
+        };
+        let exit = check.carry_out(&mut terminal).expect("written");
         (exit, out.text(), err.text())
     }
 
@@ -107,13 +125,91 @@ mod tests {
         assert_eq!(lines, [3, 4], "{out}");
     }
 
+    const LACKING: &str = "[app]\ncommand = [\"no-such-program\"]\nuser = \"no-such-user\"\n\
+        group = \"no-such-group\"\ndirectory = \"/no/such/place\"\nenv_file = \"/no/such/file\"\n\
+        [[listen]]\naddress = \"unix:/no/such/folder/s\"\nuser = \"no-such-owner\"\n";
+
+    #[test]
+    fn all_that_a_start_would_miss_is_told_at_its_place() {
+        let (exit, _, err) = check(LACKING, false);
+        assert_eq!(exit, Exit::Usage, "{err}");
+        for said in [
+            "web.toml:2:11: app.command: there is no program \"no-such-program\"",
+            "web.toml:3:8: app.user: there is no user \"no-such-user\"",
+            "web.toml:4:9: app.group: there is no group \"no-such-group\"",
+            "web.toml:5:13: app.directory: the working directory /no/such/place",
+            "web.toml:6:12: app.env_file: /no/such/file does not exist",
+            "web.toml:8:11: listen[0].address: there is no directory /no/such/folder",
+            "web.toml:9:8: listen[0].user: there is no user \"no-such-owner\"",
+            "hint: create it (useradd --system no-such-user)",
+            "7 faults in",
+        ] {
+            assert!(err.contains(said), "{said:?} is not in {err}");
+        }
+    }
+
+    #[test]
+    fn a_file_for_another_machine_is_read_alone() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("web.toml");
+        std::fs::write(&file, LACKING).expect("written");
+        let (mut terminal, out, err) = files();
+        let check = Check {
+            file,
+            file_only: true,
+            json: false,
+        };
+        let exit = check.carry_out(&mut terminal).expect("written");
+        assert_eq!((exit, err.text().as_str()), (Exit::Done, ""));
+        assert!(out.text().ends_with(": good\n"));
+    }
+
+    #[test]
+    fn a_script_without_its_interpreter_and_a_faulty_env_file_are_told() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let write = |name: &str, text: &str| {
+            std::fs::write(directory.path().join(name), text).expect("written");
+        };
+        write("serve", "#!/no/such/interpreter\n");
+        write("env", "GOOD=1\n1BAD=2\nopen=\"a\n");
+        let runs = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(directory.path().join("serve"), runs).expect("chmod");
+        let here = directory.path().display();
+        // A relative command is relative to the directory, not to where we are.
+        let text = format!(
+            "[app]\ncommand = [\"./serve\"]\ndirectory = \"{here}\"\n\
+             env_file = \"{here}/env\"\n[[listen]]\naddress = \":8080\"\n"
+        );
+        let (exit, _, err) = check(&text, false);
+        assert_eq!(exit, Exit::Usage, "{err}");
+        let script =
+            format!("app.command: {here}/serve: its #! line wants \"/no/such/interpreter\"");
+        let env = format!("{here}/env:2:1: ");
+        for said in [
+            "web.toml:2:11: ",
+            &script,
+            &env,
+            &format!("{here}/env:3:6: "),
+        ] {
+            assert!(err.contains(said), "{said:?} is not in {err}");
+        }
+        let (exit, out, _) = check(&text, true);
+        assert_eq!(exit, Exit::Usage);
+        let report: serde_json::Value = serde_json::from_str(&out).expect("json");
+        assert_eq!(report["faults"].as_array().map(Vec::len), Some(3), "{out}");
+    }
+
     #[test]
     fn a_file_that_is_not_there_is_a_fault() {
         let (mut terminal, _, err) = files();
         let file = PathBuf::from("/nowhere/web.toml");
-        let exit = Check { file, json: false }
-            .carry_out(&mut terminal)
-            .expect("written");
+        let check = Check {
+            file,
+            ..Check::default()
+        };
+        let exit = check.carry_out(&mut terminal).expect("written");
         assert_eq!(exit, Exit::Usage);
         assert!(err.text().contains("/nowhere/web.toml"), "{}", err.text());
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::target::Target;
-use super::terminal::{Paint, Terminal, Tone};
+use super::terminal::{Paint, Terminal, Tone, reader_gone};
 use super::text::clean;
 use super::{Exit, Failure};
 use crate::control::view::{EventView, EventsView};
@@ -35,7 +35,14 @@ impl Events {
             return Ok(Exit::Done);
         }
         let mut events = master.client.events(Some(since)).await?;
-        while let Some(event) = events.next().await? {
+        let mut gone = std::pin::pin!(reader_gone());
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event?,
+                // Nothing may happen for days, and nobody would read it.
+                () = &mut gone => return Ok(Exit::Done),
+            };
+            let Some(event) = event else { break };
             self.show(terminal, &event)?;
             terminal.flush()?;
         }

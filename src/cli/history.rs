@@ -87,8 +87,18 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
         Cell::new(began.replace('T', " ")),
         Cell::maybe(operation.duration_ms.map(Span)).right(),
         Cell::new(format!("{who} (pid {pid})")),
-        Cell::maybe(operation.reason.as_deref()),
+        Cell::maybe(reason(operation)),
     ]
+}
+
+/// Why it ended so, and with which one it shared its end.
+fn reason(operation: &OperationView) -> Option<String> {
+    let joined = operation
+        .joined
+        .as_ref()
+        .map(|first| format!("joined {first}"));
+    let both: Vec<String> = joined.into_iter().chain(operation.reason.clone()).collect();
+    (!both.is_empty()).then(|| both.join(": "))
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -114,6 +124,10 @@ mod tests {
     #[test]
     fn each_operation_is_a_row() {
         let running = operation("up_9", OperationKind::Upgrade, 0);
+        let joined = OperationView {
+            joined: Some("up_9".to_owned()),
+            ..operation("up_10", OperationKind::Upgrade, 0)
+        };
         let failed = OperationView {
             result: Some(OperationResult::Failed),
             from: Some(7),
@@ -124,15 +138,16 @@ mod tests {
             ..operation("up_8", OperationKind::Upgrade, 1000)
         };
         let history = HistoryView {
-            operations: vec![running, failed],
+            operations: vec![joined, running, failed],
         };
         let name = |uid| (uid == 0).then(|| "root".to_owned());
         assert_eq!(
             table(&history, name).lines(Paint(false)).join("\n"),
             "\
-ID    KIND     GENERATION  LABEL  RESULT  BEGAN                  TOOK  ASKED BY             REASON
-up_9  upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
-up_8  upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
+ID     KIND     GENERATION  LABEL  RESULT  BEGAN                  TOOK  ASKED BY             REASON
+up_10  upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)      joined up_9
+up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
+up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
 exit code 3"
         );
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use super::target::Target;
-use super::terminal::{Paint, Terminal, Tone};
+use super::terminal::{Paint, Terminal, Tone, reader_is_gone};
 use super::text::{clean, width};
 use super::{Exit, Failure};
 use crate::control::view::{LogLine, LogsView, Stream};
@@ -51,7 +51,7 @@ impl Logs {
                 return Ok(Exit::Done);
             }
             terminal.flush()?;
-            if terminal.reader_is_gone() {
+            if reader_is_gone() {
                 return Ok(Exit::Done);
             }
             after = Some(logs.next);

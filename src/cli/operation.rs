@@ -90,6 +90,7 @@ pub(super) async fn perform(
         deadline,
         looked_again: false,
         warned: Vec::new(),
+        advised: false,
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -110,6 +111,8 @@ struct Wait<'a> {
     looked_again: bool,
     /// The warnings that were shown while it ran.
     warned: Vec<String>,
+    /// Whether what can be done about a failure was shown while it went on.
+    advised: bool,
 }
 
 /// What ended one connection's wait.
@@ -177,6 +180,7 @@ impl Wait<'_> {
             self.last_words(&mut progress).await?;
         }
         progress.end(self.terminal)?;
+        self.advised |= progress.has_advised();
         self.warned.extend(progress.into_warned());
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
@@ -240,14 +244,21 @@ impl Wait<'_> {
             self.terminal
                 .tell(&format!("{name}: {}", super::text::clean(warning)))?;
         }
+        if let Some(first) = &operation.joined {
+            let (name, first) = (super::text::clean(name), super::text::clean(first));
+            let kind = operation.kind;
+            let joined = format!(
+                "{name}: {first} was bringing the same release already: this {kind} joined it"
+            );
+            self.terminal.tell(&joined)?;
+        }
         if exit == Exit::Done {
             if !self.target.json {
                 self.terminal.say(&outcome::success(name, &operation))?;
             }
         } else {
-            let paint = self.terminal.err_paint();
-            self.terminal
-                .tell(&outcome::failure(name, &operation, paint))?;
+            let report = outcome::failure(name, &operation, self.advised, self.terminal);
+            self.terminal.tell(&report)?;
         }
         Ok(exit)
     }

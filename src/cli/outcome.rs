@@ -1,7 +1,7 @@
 //! The last words of a command that waited.
 
 use super::Exit;
-use super::terminal::{Paint, Tone};
+use super::terminal::{Terminal, Tone};
 use super::text::clean;
 use crate::control::view::{OperationKind, OperationResult, OperationView};
 use crate::control::{Count, Span};
@@ -72,8 +72,14 @@ fn old(operation: &OperationView) -> String {
     }
 }
 
-/// What failed, the failing worker's last lines, and what serves now.
-pub(super) fn failure(name: &str, operation: &OperationView, paint: Paint) -> String {
+/// What failed, the failing worker's last lines, what can be done, and what serves now. `advised`: what can be done
+/// was shown already.
+pub(super) fn failure(
+    name: &str,
+    operation: &OperationView,
+    advised: bool,
+    terminal: &Terminal,
+) -> String {
     let OperationView { kind, id, .. } = operation;
     let headline = match operation.result {
         Some(OperationResult::Aborted) => format!("{kind} {id} was aborted"),
@@ -83,10 +89,12 @@ pub(super) fn failure(name: &str, operation: &OperationView, paint: Paint) -> St
         Some(OperationResult::Unknown) | None => format!("{kind} {id} ended in an unknown way"),
         Some(OperationResult::Failed | OperationResult::Done) => format!("{kind} failed"),
     };
-    let mut text = paint.tone(Tone::Bad, &format!("{}: {headline}", clean(name)));
+    let paint = terminal.err_paint();
+    let mut text = format!("{}: {headline}", clean(name));
     if let Some(reason) = &operation.reason {
         text += &format!(": {}", clean(reason));
     }
+    text = paint.tone(Tone::Bad, &terminal.fold(&text));
     let tail = &operation.log_tail[operation.log_tail.len().saturating_sub(TAIL_MAX)..];
     let worker = operation.failed_worker.as_deref().map(clean);
     match (&worker, tail.is_empty()) {
@@ -97,6 +105,11 @@ pub(super) fn failure(name: &str, operation: &OperationView, paint: Paint) -> St
     }
     for line in tail {
         text += &format!("\n    {}", clean(line));
+    }
+    if let Some(hint) = operation.hint.as_ref().filter(|_| !advised) {
+        let hint = terminal.fold(&format!("hint: {}", clean(hint)));
+        let words = hint.strip_prefix("hint:").unwrap_or(&hint);
+        text += &format!("\n{}{words}", paint.tone(Tone::Strong, "hint:"));
     }
     text + &now(name, operation)
 }
@@ -115,7 +128,12 @@ fn now(name: &str, operation: &OperationView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::terminal::fake::files;
     use crate::control::Caller;
+
+    fn told(operation: &OperationView, advised: bool) -> String {
+        failure("web", operation, advised, &files().0)
+    }
 
     fn operation(kind: OperationKind, result: OperationResult) -> OperationView {
         let mut operation = OperationView::new("up_8", kind, Caller { uid: 0, pid: 1 });
@@ -195,7 +213,7 @@ mod tests {
             log_tail: (1..=25).map(|n| format!("line {n}\u{1b}[0m")).collect(),
             ..operation(OperationKind::Upgrade, OperationResult::Failed)
         };
-        let text = failure("web", &failed, Paint(false));
+        let text = told(&failed, false);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[..3],
@@ -213,7 +231,14 @@ mod tests {
             log_tail: vec![],
             ..failed
         };
-        assert!(failure("web", &silent, Paint(false)).contains("\nworker 8.0 printed nothing\n"));
+        assert!(told(&silent, false).contains("\nworker 8.0 printed nothing\n"));
+        let hinted = OperationView {
+            hint: Some("write `exec`".to_owned()),
+            ..silent
+        };
+        let hint = "\nhint: write `exec`\ngeneration 7 serves as before";
+        assert!(told(&hinted, false).ends_with(hint));
+        assert!(!told(&hinted, true).contains("exec"), "it is said once");
     }
 
     #[test]
@@ -247,10 +272,7 @@ mod tests {
         ] {
             let ended = operation(OperationKind::Upgrade, result);
             assert_eq!(exit(&ended) as u8, code);
-            assert_eq!(
-                failure("web", &ended, Paint(false)),
-                format!("web: {words}")
-            );
+            assert_eq!(told(&ended, false), format!("web: {words}"));
         }
         assert_eq!(exit(&upgraded()), Exit::Done);
     }

@@ -21,7 +21,18 @@ pub struct RunArgs {
 /// Run a service in the foreground and keep it reachable
 #[derive(Debug, Default, PartialEq, Args)]
 #[command(override_usage = "handover run [OPTIONS] [-- COMMAND [ARG]...]")]
-#[command(after_help = "A complete use: handover run --listen 127.0.0.1:8080 -- ./server")]
+#[command(after_help = "\
+A complete use: handover run --listen 127.0.0.1:8080 -- ./server
+
+Signals:
+  USR2             as `handover upgrade`, without the answer
+  HUP              as `handover reload`, without the answer
+  TERM, INT, QUIT  drain and stop; a second one stops at once
+
+Exit codes:
+  0  stopped as it was asked
+  1  the first generation could not start, or something it needs is missing
+  2  bad usage or config")]
 pub(super) struct Run {
     /// Config file (TOML)
     #[arg(short, long, value_name = "FILE")]

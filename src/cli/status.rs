@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::time::{sleep, timeout};
 
 use super::target::Target;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, reader_gone};
 use super::{Exit, Failure};
 use crate::control::client::{Master, Reply};
 use crate::control::view::Status;
@@ -46,7 +46,8 @@ impl ShowStatus {
             terminal.say(String::from_utf8_lossy(&reply.body).trim_end())?;
         } else {
             let status: Status = reply.parse()?;
-            terminal.say(&page::render(&status, terminal.out_paint()))?;
+            let page = page::render(&status, terminal.out_paint(), terminal.out_columns());
+            terminal.say(&page)?;
         }
         Ok(())
     }
@@ -58,11 +59,12 @@ impl ShowStatus {
         if live {
             terminal.say_raw("\u{1b}[2J")?;
         }
+        let mut gone = std::pin::pin!(reader_gone());
         loop {
             let reply = fetch(&master).await?;
             if live {
                 let status: Status = reply.parse()?;
-                let page = page::render(&status, terminal.out_paint());
+                let page = page::render(&status, terminal.out_paint(), terminal.columns);
                 // Over what stands there, so that nothing flickers.
                 let page = page.replace('\n', "\u{1b}[K\n");
                 terminal.say_raw(&format!("\u{1b}[H{page}\u{1b}[K\n\u{1b}[J"))?;
@@ -81,7 +83,10 @@ impl ShowStatus {
                     Err(_) => continue,
                 }
             } else {
-                next.await
+                tokio::select! {
+                    event = next => event,
+                    () = &mut gone => return Ok(Exit::Done),
+                }
             };
             if event?.is_none() {
                 terminal.tell(&format!("{}: the master ended", master.name))?;

@@ -1,7 +1,10 @@
 //! Tables whose widths come from what stands in them.
 
 use super::terminal::{Paint, Tone};
-use super::text::{clean, width};
+use super::text::{clean, fit, width};
+
+/// A column that is cut keeps so much.
+const COLUMN_MIN: usize = 12;
 
 /// One piece of a table.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +59,27 @@ impl Table {
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.heading.len());
         self.rows.push(cells);
+    }
+
+    /// Cuts the columns under `headings`, the widest first, until the table fits into `columns` as well as it can.
+    /// Remarks, which have no heading, are not counted: they are few, and worth a second line.
+    pub(super) fn shrink(&mut self, columns: usize, headings: &[&str]) {
+        let count = self.heading.len();
+        loop {
+            let widths: Vec<usize> = (0..count).map(|at| self.width(at)).collect();
+            let used = (0..count).filter(|at| widths[*at] > 0 && !self.heading[*at].is_empty());
+            let total: usize = used.map(|at| widths[at] + 2).sum();
+            let is_over = total.saturating_sub(2) > columns;
+            let widest = (0..count)
+                .filter(|at| headings.contains(&self.heading[*at]) && widths[*at] > COLUMN_MIN)
+                .max_by_key(|at| widths[*at]);
+            let (Some(at), true) = (widest, is_over) else {
+                return;
+            };
+            for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+                cell.text = fit(&cell.text, widths[at] - 1);
+            }
+        }
     }
 
     /// The table's lines, without trailing spaces; nothing where there is no row.

@@ -57,6 +57,12 @@ impl Target {
                     None if denied => "ask as root, or as the user that the service runs as".into(),
                     None => "start one: handover run --listen :8080 -- ./server".into(),
                 };
+                // A master may be where nobody looks without being told.
+                let elsewhere = match self.runtime_dir {
+                    None => "; one that was started with --runtime-dir is found with the same flag",
+                    Some(_) => "",
+                };
+                let hint = format!("{hint}{elsewhere}");
                 Failure::new(Exit::NoMaster, message).hint(hint)
             }
         }
@@ -90,6 +96,8 @@ fn instead(
             "for worker {name}: handover logs {first} --worker {name}"
         ));
     }
+    let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
+    let running = format!("running here: {}", names.join(", "));
     let nearest = others
         .iter()
         .map(|master| {
@@ -100,13 +108,10 @@ fn instead(
         })
         .min();
     match nearest {
-        Some((distance, nearest)) if distance <= 2 => {
-            Some(format!("did you mean {nearest}? handover {verb} {nearest}"))
-        }
-        _ => {
-            let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
-            Some(format!("there is {}", names.join(", ")))
-        }
+        Some((distance, nearest)) if distance <= 2 => Some(format!(
+            "did you mean {nearest}? handover {verb} {nearest}; {running}"
+        )),
+        _ => Some(running),
     }
 }
 
@@ -175,7 +180,8 @@ mod tests {
         assert_eq!(
             text,
             "error: no handover is running here (looked in /run/handover/*, /tmp/handover-0/web \
-             (dead))\n hint: start one: handover run --listen :8080 -- ./server\n"
+             (dead))\n hint: start one: handover run --listen :8080 -- ./server; one that was started with \
+             --runtime-dir is found with the same flag\n"
         );
     }
 
@@ -189,8 +195,8 @@ mod tests {
         };
         let (exit, text) = told(refusal, "status", None);
         assert_eq!(exit, Exit::NoMaster);
-        let hint = " hint: ask as root, or as the user that the service runs as\n";
-        assert!(text.ends_with(hint), "{text}");
+        let hint = " hint: ask as root, or as the user that the service runs as; ";
+        assert!(text.contains(hint), "{text}");
     }
 
     #[test]
@@ -218,10 +224,10 @@ mod tests {
                 "wbe",
                 "status",
                 None,
-                "did you mean web? handover status web",
+                "did you mean web? handover status web; running here: web, api",
             ),
-            ("shop", "status", None, "there is web, api"),
-            ("7", "status", None, "there is web, api"),
+            ("shop", "status", None, "running here: web, api"),
+            ("7", "status", None, "running here: web, api"),
         ] {
             let (exit, text) = told(nothing(Some(name), web()), verb, number);
             assert_eq!(exit, Exit::NoMaster);
@@ -229,7 +235,10 @@ mod tests {
                 text.starts_with(&format!("error: no handover called {name} is")),
                 "{text}"
             );
-            assert!(text.ends_with(&format!(" hint: {hint}\n")), "{text}");
+            assert!(
+                text.contains(&format!(" hint: {hint}; one that was")),
+                "{text}"
+            );
         }
     }
 

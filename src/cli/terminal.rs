@@ -5,6 +5,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::io::Interest;
+
+use super::text::wrap;
+use crate::process::pollable;
 
 /// Columns where nobody says how many there are.
 const COLUMNS: usize = 80;
@@ -19,7 +23,7 @@ pub(super) struct Terminal {
     pub(super) out_is_live: bool,
     /// Whether a line on standard error may be overwritten.
     pub(super) err_is_live: bool,
-    /// The width of standard error's terminal.
+    /// The width of the terminal.
     pub(super) columns: usize,
 }
 
@@ -31,6 +35,7 @@ impl Terminal {
         let live = |tty: bool| tty && !dumb;
         let (out_is_live, err_is_live) = (live(out.is_terminal()), live(err.is_terminal()));
         let columns = rustix::termios::tcgetwinsize(&err)
+            .or_else(|_| rustix::termios::tcgetwinsize(&out))
             .map(|size| usize::from(size.ws_col))
             .ok()
             .filter(|columns| *columns > 0)
@@ -73,13 +78,20 @@ impl Terminal {
         self.out.flush()
     }
 
-    /// Whoever read our output has gone (`handover logs --follow | head`): the
-    /// kernel says so without anything being written.
-    pub(super) fn reader_is_gone(&self) -> bool {
-        let stdout = io::stdout();
-        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-        let at_once = Timespec::default();
-        poll(&mut watched, Some(&at_once)).is_ok() && watched[0].revents().contains(PollFlags::ERR)
+    /// The width that standard output has; without bound where it is no terminal.
+    pub(super) fn out_columns(&self) -> usize {
+        match self.out_is_live {
+            true => self.columns,
+            false => usize::MAX,
+        }
+    }
+
+    /// `text` for standard error: broken at the terminal's width, elsewhere as it is.
+    pub(super) fn fold(&self, text: &str) -> String {
+        match self.err_is_live {
+            true => wrap(text, self.columns),
+            false => text.to_owned(),
+        }
     }
 
     pub(super) fn out_paint(&self) -> Paint {
@@ -124,6 +136,28 @@ impl Paint {
             format!("{style}{text}{style:#}")
         } else {
             text.to_owned()
+        }
+    }
+}
+
+/// Whoever read our output has gone (`handover logs --follow | head`): the kernel says so without anything being
+/// written.
+pub(super) fn reader_is_gone() -> bool {
+    let stdout = io::stdout();
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut watched, Some(&Timespec::default())).is_ok() && watched[0].revents().intersects(gone)
+}
+
+/// Ends when whoever read our output has gone; never where that cannot be seen (a file has no reader).
+pub(super) async fn reader_gone() {
+    let Ok(stdout) = pollable(io::stdout()) else {
+        return std::future::pending().await;
+    };
+    while !reader_is_gone() {
+        match stdout.ready(Interest::READABLE | Interest::ERROR).await {
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_) => return std::future::pending().await,
         }
     }
 }

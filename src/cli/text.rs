@@ -53,6 +53,33 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     cut
 }
 
+/// `text` broken between words so that no line is wider than `columns`; what follows the first line is indented.
+/// What is one word stays one, as it may be something to type.
+pub(super) fn wrap(text: &str, columns: usize) -> String {
+    const INDENT: &str = "    ";
+    let mut result = String::with_capacity(text.len());
+    for (n, line) in text.lines().enumerate() {
+        if n > 0 {
+            result.push('\n');
+        }
+        let mut used = 0;
+        for word in line.split_inclusive(' ') {
+            // Colours take no room.
+            let word_alone = clean(word);
+            let wide = width(word_alone.trim_end());
+            if used > INDENT.len() && used + wide > columns {
+                result.truncate(result.trim_end_matches(' ').len());
+                result.push('\n');
+                result.push_str(INDENT);
+                used = INDENT.len();
+            }
+            result.push_str(word);
+            used += width(&word_alone);
+        }
+    }
+    result
+}
+
 /// Columns that `text` takes. Characters of two columns count as one: what
 /// stands in a table here is names, paths and numbers.
 pub(super) fn width(text: &str) -> usize {
@@ -102,6 +129,23 @@ mod tests {
         assert_eq!(fit("abcd", 3), "ab…");
         assert_eq!(fit("äöüß", 3), "äö…");
         assert_eq!(fit("abc", 0), "");
+    }
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrap("a short line", 20), "a short line");
+        assert_eq!(
+            wrap("one two three four", 10),
+            "one two\n    three\n    four"
+        );
+        assert_eq!(wrap("    x y", 80), "    x y");
+        assert_eq!(
+            wrap("a_word_wider_than_all b", 8),
+            "a_word_wider_than_all\n    b"
+        );
+        assert_eq!(wrap("one\ntwo", 3), "one\ntwo");
+        let coloured = "\u{1b}[1mone\u{1b}[0m two";
+        assert_eq!(wrap(coloured, 7), coloured);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::fault::{Fault, Origin, Place};
+use super::fault::{Fault, Origin, Place, Snippet};
 use super::key::{Key, Store, variable_of};
 use super::raw::{Fix, Item, Raw, Wrong, quote, shown};
 use super::source::Source;
@@ -182,25 +182,7 @@ impl<'t> Build<'t> {
         message: String,
         hint: Option<String>,
     ) -> Fault {
-        let (place, snippet) = match (at, &self.source) {
-            (Some(At::File(at)), Some(source)) => (source.place(at), Some(source.snippet(at))),
-            (Some(At::Variable(name, value)), _) => (
-                Place::Variable {
-                    name: name.clone(),
-                    value: value.clone(),
-                },
-                None,
-            ),
-            (Some(At::Flag(name, value)), _) => (
-                Place::Flag {
-                    name: name.clone(),
-                    value: value.clone(),
-                },
-                None,
-            ),
-            (_, Some(source)) => (Place::File(source.path.clone()), None),
-            (_, None) => (Place::Nowhere, None),
-        };
+        let (place, snippet) = at.map_or_else(|| self.whole(), |at| self.place(at));
         Fault {
             place,
             key,
@@ -208,6 +190,30 @@ impl<'t> Build<'t> {
             hint,
             snippet,
         }
+    }
+}
+
+impl Build<'_> {
+    /// Where a value stands, for people.
+    pub(crate) fn place(&self, at: &At) -> (Place, Option<Snippet>) {
+        match (at, &self.source) {
+            (At::File(at), Some(source)) => (source.place(at), Some(source.snippet(at))),
+            (At::File(_), None) => self.whole(),
+            (At::Variable(name, value), _) => {
+                let (name, value) = (name.clone(), value.clone());
+                (Place::Variable { name, value }, None)
+            }
+            (At::Flag(name, value), _) => {
+                let (name, value) = (name.clone(), value.clone());
+                (Place::Flag { name, value }, None)
+            }
+        }
+    }
+
+    /// Where what nobody said could stand.
+    pub(crate) fn whole(&self) -> (Place, Option<Snippet>) {
+        let file = self.source.as_ref().map(|source| source.path.clone());
+        (file.map_or(Place::Nowhere, Place::File), None)
     }
 }
 

@@ -53,6 +53,25 @@ pub(crate) enum Store {
 }
 
 impl Key {
+    /// With its path, what it is for and its default.
+    pub(crate) const fn new(
+        (path, doc, default): (&'static str, &'static str, &'static str),
+        applies: Applies,
+        kind: Kind,
+        store: Store,
+    ) -> Key {
+        Key {
+            path,
+            doc,
+            default,
+            applies,
+            kind,
+            store,
+            later: None,
+            secret: false,
+        }
+    }
+
     /// `app` of `app.workers`; empty for a top-level key.
     pub fn section(&self) -> &'static str {
         self.path
@@ -109,22 +128,18 @@ pub(crate) fn variable_of(path: &str) -> String {
 /// A key of the config with a field: `key!("app.workers", app.workers, Kind::Workers, "1", Release, "…")`.
 macro_rules! key {
     ($path:literal, $($field:ident).+, $kind:expr, $default:literal, $applies:ident, $doc:literal) => {
-        $crate::config::key::Key {
-            path: $path,
-            doc: $doc,
-            default: $default,
-            applies: $crate::config::key::Applies::$applies,
-            kind: $kind,
-            store: $crate::config::key::Store::Config {
+        $crate::config::key::Key::new(
+            ($path, $doc, $default),
+            $crate::config::key::Applies::$applies,
+            $kind,
+            $crate::config::key::Store::Config {
                 set: |config, item, kind| {
                     config.$($field).+ = $crate::config::field::Field::read(item, kind)?;
                     Ok(())
                 },
                 write: |config, kind| $crate::config::field::Field::write(&config.$($field).+, kind),
             },
-            later: None,
-            secret: false,
-        }
+        )
     };
 }
 pub(crate) use key;
@@ -132,22 +147,18 @@ pub(crate) use key;
 /// A key of a `[[listen]]`.
 macro_rules! listen_key {
     ($path:literal, $field:ident, $kind:expr, $default:literal, $doc:literal) => {
-        $crate::config::key::Key {
-            path: $path,
-            doc: $doc,
-            default: $default,
-            applies: $crate::config::key::Applies::Restart,
-            kind: $kind,
-            store: $crate::config::key::Store::Listen {
+        $crate::config::key::Key::new(
+            ($path, $doc, $default),
+            $crate::config::key::Applies::Restart,
+            $kind,
+            $crate::config::key::Store::Listen {
                 set: |listen, item, kind| {
                     listen.$field = $crate::config::field::Field::read(item, kind)?;
                     Ok(())
                 },
                 write: |listen, kind| $crate::config::field::Field::write(&listen.$field, kind),
             },
-            later: None,
-            secret: false,
-        }
+        )
     };
 }
 pub(crate) use listen_key;
@@ -155,16 +166,13 @@ pub(crate) use listen_key;
 /// A key that a later version brings.
 macro_rules! later_key {
     ($path:literal, $kind:expr, $default:literal, $instead:expr, $doc:literal) => {
-        $crate::config::key::Key {
-            path: $path,
-            doc: $doc,
-            default: $default,
-            applies: $crate::config::key::Applies::Restart,
-            kind: $kind,
-            store: $crate::config::key::Store::Nowhere,
-            later: Some($instead),
-            secret: false,
-        }
+        $crate::config::key::Key::new(
+            ($path, $doc, $default),
+            $crate::config::key::Applies::Restart,
+            $kind,
+            $crate::config::key::Store::Nowhere,
+        )
+        .later($instead)
     };
 }
 pub(crate) use later_key;

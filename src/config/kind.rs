@@ -84,7 +84,7 @@ impl Kind {
             Kind::Workers => "a whole number of at least 1, or \"auto\"".into(),
             Kind::InheritEnv => "true, false or a list of names".into(),
             Kind::ReadyOn => {
-                "one of auto, notify, accepting, http:PATH, output:REGEX, stdout:REGEX, stderr:REGEX, exec:COMMAND, uptime:DURATION".into()
+                "one of auto, notify, accepting, output:REGEX, stdout:REGEX, stderr:REGEX, uptime:DURATION".into()
             }
         }
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use super::build::Build;
-use super::fault::{Fault, Faults, Origin, Place};
+use super::build::{At, Build};
+use super::fault::{Fault, Faults, Origin, Place, Snippet};
 use super::key::Store;
 use super::keys::keys;
 use super::layers::{self, Setting};
@@ -33,6 +34,36 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Fault>,
+    /// Where each key stands that somebody said.
+    places: BTreeMap<String, (Place, Option<Snippet>)>,
+    /// Where everything else could stand.
+    nowhere: Place,
+}
+
+impl Loaded {
+    /// The file that was read, if any.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.nowhere {
+            Place::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// A fault of a key (`app.user`, `listen[0].address`) that only a look at the machine shows; it is told at
+    /// the key's place.
+    pub fn fault(&self, key: &str, what: impl Display, hint: Option<String>) -> Fault {
+        let (place, snippet) = match self.places.get(key) {
+            Some((place, snippet)) => (place.clone(), snippet.clone()),
+            None => (self.nowhere.clone(), None),
+        };
+        Fault {
+            place,
+            key: Some(key.to_owned()),
+            message: format!("{key}: {what}"),
+            hint,
+            snippet,
+        }
+    }
 }
 
 /// Reads all layers.
@@ -107,12 +138,17 @@ fn finish(
     } else {
         rules::check(&mut build);
     }
-    let origins = origins(&build);
-    let mut faults = build.faults;
-    if !faults.is_empty() {
-        faults.sort_by_key(order);
-        return Err(Faults(faults));
+    if !build.faults.is_empty() {
+        return Err(Faults::in_order(build.faults));
     }
+    let (mut origins, mut places) = (BTreeMap::new(), BTreeMap::new());
+    for (key, at) in all_keys(&build) {
+        if let Some(at) = at {
+            places.insert(key.clone(), build.place(at));
+        }
+        origins.insert(key, at.map_or(Origin::Default, |at| build.origin(at)));
+    }
+    let (nowhere, _) = build.whole();
     let mut config = build.config;
     config.listen = build
         .listeners
@@ -123,6 +159,8 @@ fn finish(
         config,
         origins,
         warnings: build.warnings,
+        places,
+        nowhere,
     })
 }
 
@@ -140,36 +178,34 @@ fn is_blank(text: &str) -> bool {
         .all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
 }
 
-/// File by position, then variables, then flags, then what no layer said.
-fn order(fault: &Fault) -> (u8, usize, usize) {
-    match &fault.place {
-        Place::At { line, column, .. } => (0, *line, *column),
-        Place::File(_) => (1, 0, 0),
-        Place::Variable { .. } => (2, 0, 0),
-        Place::Flag { .. } => (3, 0, 0),
-        Place::Nowhere => (4, 0, 0),
+impl Faults {
+    /// Each file by position, then variables, then flags, then what no layer said.
+    pub fn in_order(mut faults: Vec<Fault>) -> Faults {
+        fn rank(fault: &Fault) -> (u8, Option<&Path>, usize, usize) {
+            match &fault.place {
+                Place::At { file, line, column } => (0, Some(file), *line, *column),
+                Place::File(_) => (1, None, 0, 0),
+                Place::Variable { .. } => (2, None, 0, 0),
+                Place::Flag { .. } => (3, None, 0, 0),
+                Place::Nowhere => (4, None, 0, 0),
+            }
+        }
+        faults.sort_by(|a, b| rank(a).cmp(&rank(b)));
+        Faults(faults)
     }
 }
 
-fn origins(build: &Build<'_>) -> BTreeMap<String, Origin> {
-    let mut origins = BTreeMap::new();
-    for key in keys() {
-        if let Store::Config { .. } = key.store {
-            let origin = build
-                .set
-                .get(key.path)
-                .map_or(Origin::Default, |at| build.origin(at));
-            origins.insert(key.path.to_owned(), origin);
-        }
-    }
+/// Every key of this version, and where its value was said.
+fn all_keys<'b>(build: &'b Build<'_>) -> Vec<(String, Option<&'b At>)> {
+    let configs = keys().filter(|key| matches!(key.store, Store::Config { .. }));
+    let mut all: Vec<_> = configs
+        .map(|key| (key.path.to_owned(), build.set.get(key.path)))
+        .collect();
     for (index, listener) in build.listeners.iter().enumerate() {
         for key in keys().filter(|key| matches!(key.store, Store::Listen { .. })) {
-            let origin = listener
-                .set
-                .get(key.name())
-                .map_or(Origin::Default, |at| build.origin(at));
-            origins.insert(format!("listen[{index}].{}", key.name()), origin);
+            let path = format!("listen[{index}].{}", key.name());
+            all.push((path, listener.set.get(key.name())));
         }
     }
-    origins
+    all
 }

@@ -25,15 +25,6 @@ fn available(build: &mut Build<'_>) {
         let instead = "write route = \"direct\" and let the workers take the listeners they are given (LISTEN_FDS)";
         build.rule("route", not_yet(route.as_str(), instead));
     }
-    let readiness = match &build.config.ready.on {
-        ReadyOn::Http(path) => Some(format!("http:{path}")),
-        ReadyOn::Exec(command) => Some(format!("exec:{command}")),
-        _ => None,
-    };
-    if let Some(given) = readiness {
-        let instead = "write on = \"auto\": the kernel's own evidence that a worker waits on its listeners needs no probe";
-        build.rule("ready.on", not_yet(&given, instead));
-    }
     if build.config.log.worker_output == WorkerOutput::File {
         let instead =
             "write worker_output = \"journal\", or \"inherit\" and redirect handover's own output";

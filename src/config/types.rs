@@ -176,8 +176,6 @@ pub enum ReadyOn {
     Notify,
     /// The kernel's evidence only.
     Accepting,
-    /// A 2xx answer to GET of this path.
-    Http(String),
     /// A line of output matches.
     Output {
         /// Where to look.
@@ -185,8 +183,6 @@ pub enum ReadyOn {
         /// A regular expression (regex-lite's syntax), known to compile.
         regex: String,
     },
-    /// This command exits 0.
-    Exec(String),
     /// Alive for this long.
     Uptime(Duration),
 }

@@ -186,35 +186,73 @@ fn unknown(build: &mut Build<'_>, prefix: &str, name: &Name) {
     build.fault_at(&name.at, message, Some(hint));
 }
 
-/// What an unknown key was probably meant to be; there is always something to say.
+/// What an unknown key was probably meant to be; there is always something to say, and only what this version has
+/// is offered.
 fn meant(prefix: &str, given: &str) -> String {
     let siblings = || keys::keys().filter(|key| key.section() == prefix);
-    let sections = SECTIONS
-        .iter()
-        .map(|(section, _)| *section)
-        .filter(|s| prefix.is_empty() && !s.is_empty());
-    if let Some(near) = suggest::nearest(given, siblings().map(Key::name).chain(sections)) {
+    let is_now = |key: &&'static Key| key.later.is_none();
+    let sections = || {
+        SECTIONS
+            .iter()
+            .map(|(section, _)| *section)
+            .filter(|s| prefix.is_empty() && !s.is_empty())
+    };
+    let near_sections = sections().filter(|section| all_later(section).is_none());
+    let names = siblings().filter(is_now).map(Key::name);
+    if let Some(near) = suggest::nearest(given, names.chain(near_sections)) {
         return format!("did you mean {near}?");
     }
-    let elsewhere: Vec<_> = keys::keys()
-        .filter(|key| key.name() == given)
-        .map(place_of)
-        .collect();
-    if !elsewhere.is_empty() {
-        return format!("did you mean {}?", elsewhere.join(" or "));
+    let near = suggest::nearest(given, siblings().map(Key::name));
+    if let Some(key) = siblings().find(|key| Some(key.name()) == near) {
+        return not_now(key.path, key);
+    }
+    if let Some(near) = suggest::nearest(given, sections())
+        && let Some(key) = all_later(near)
+    {
+        return not_now(&format!("[{near}]"), key);
+    }
+    if let Some(key) = all_later(prefix) {
+        return format!("nothing of [{prefix}] is in this version: {}", instead(key));
+    }
+    let here: Vec<_> = called(given).filter(is_now).map(place_of).collect();
+    if !here.is_empty() {
+        return format!("did you mean {}?", here.join(" or "));
     }
     if let Some(key) = suggest::alias(given).and_then(keys::find) {
         return format!("did you mean {}?", place_of(key));
     }
-    if let Some(near) = suggest::nearest(given, keys::keys().map(Key::name)) {
-        let key = keys::keys().find(|key| key.name() == near);
-        return format!("did you mean {}?", key.map(place_of).unwrap_or_default());
+    if let Some(key) = called(given).next() {
+        return not_now(key.path, key);
     }
-    let names: Vec<_> = siblings().map(Key::name).collect();
+    let near = suggest::nearest(given, keys::keys().filter(is_now).map(Key::name));
+    if let Some(key) = near.and_then(|near| called(near).find(is_now)) {
+        return format!("did you mean {}?", place_of(key));
+    }
+    let names: Vec<_> = siblings().filter(is_now).map(Key::name).collect();
     match prefix {
         "" => "sections: app, listen, ready, upgrade, drain, restart, limits, log; remove it if it belongs to another program".into(),
         _ => format!("remove it; [{prefix}] has {}", names.join(", ")),
     }
+}
+
+fn called(name: &str) -> impl Iterator<Item = &'static Key> {
+    keys::keys().filter(move |key| key.name() == name)
+}
+
+/// The first key of a section of which this version has none.
+fn all_later(section: &str) -> Option<&'static Key> {
+    let mut keys = keys::keys().filter(|key| key.section() == section);
+    let first = keys.next().filter(|key| key.later.is_some())?;
+    keys.all(|key| key.later.is_some()).then_some(first)
+}
+
+/// What to do without something that a later version brings.
+fn not_now(what: &str, key: &Key) -> String {
+    format!("{what} is not in this version: {}", instead(key))
+}
+
+fn instead(key: &Key) -> &'static str {
+    key.later.unwrap_or_default()
 }
 
 fn place_of(key: &'static Key) -> String {

@@ -91,6 +91,7 @@ impl Master {
             if let Some(report) = report {
                 view.failed_worker = report.worker;
                 view.log_tail = report.log_tail;
+                view.hint = report.hint;
             }
             view.drain_timeout_ms = drain_timeout;
             view.drained = !drains;

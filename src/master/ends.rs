@@ -143,7 +143,9 @@ impl Master {
         let killed = worker.killed;
         let expected = worker.told.is_some() || killed;
         let (pid, generation) = (worker.last_pid, id.generation);
-        if worker.not_started.is_none() {
+        let ran = worker.not_started.is_none();
+        self.end_chatter_of(id);
+        if ran {
             let (worker, exit) = (id.to_string(), exit.to_string());
             self.tell(&Event::WorkerExited {
                 worker,
@@ -181,6 +183,7 @@ impl Master {
         if self.workers.reap_at.is_some_and(|due| due <= now) {
             self.reap();
         }
+        self.end_chatter();
         if self.workers.check_at.is_none_or(|due| due > now) {
             return;
         }

@@ -1,14 +1,19 @@
 //! Why a generation failed, in words, with the failing worker's last lines.
 
 use super::Master;
+use crate::config::ReadyOn;
 use crate::control::Span;
 use crate::fleet::{Cause, Failure, Fault, WorkerId};
-use crate::readiness::{advise, says_address_in_use};
+use crate::readiness::{Advice, Instead, says_address_in_use};
 
 /// What is told of a failure.
 #[derive(Clone)]
 pub(super) struct FailureReport {
     pub(super) reason: String,
+    /// What its author can do.
+    pub(super) hint: Option<String>,
+    /// Whether an event said that already.
+    pub(super) hint_told: bool,
     pub(super) worker: Option<String>,
     pub(super) log_tail: Vec<String>,
 }
@@ -20,15 +25,23 @@ impl Master {
             .worker
             .and_then(|id| self.workers.get(id)?.output.clone());
         let log_tail = output.map_or_else(Vec::new, |output| output.last());
+        let held = failure.worker.and_then(|id| self.workers.get(id));
+        let hint_told = held.is_some_and(|worker| worker.elsewhere.is_some());
+        let advice = failure
+            .worker
+            .and_then(|id| self.advice(id, failure.cause, &log_tail));
+        let (fact, hint) = match advice {
+            Some(Advice { fact, hint }) => (format!("; {fact}"), Some(hint)),
+            None => (String::new(), None),
+        };
         let reason = match failure.worker {
-            Some(id) => {
-                let advice = self.advice(id, failure.cause, &log_tail);
-                format!("worker {id} {words}{advice}")
-            }
+            Some(id) => format!("worker {id} {words}{fact}"),
             None => words,
         };
         FailureReport {
             reason,
+            hint,
+            hint_told,
             worker: failure.worker.map(|id| id.to_string()),
             log_tail,
         }
@@ -73,24 +86,39 @@ impl Master {
         }
     }
 
-    /// What the author of a program that takes no socket should type.
-    fn advice(&self, id: WorkerId, cause: Cause, log_tail: &[String]) -> String {
-        let Some(worker) = self.workers.get(id) else {
-            return String::new();
-        };
-        if let Some(elsewhere) = &worker.elsewhere {
-            return format!("; {elsewhere}");
+    /// What was seen of a program that takes no socket, and what its author should type.
+    fn advice(&self, id: WorkerId, cause: Cause, log_tail: &[String]) -> Option<Advice> {
+        let worker = self.workers.get(id)?;
+        if worker.elsewhere.is_some() {
+            return worker.elsewhere.clone();
         }
-        let ended = matches!(cause, Cause::ExitedBeforeReady | Cause::ExitedInBake);
-        let taken = ended && says_address_in_use(log_tail.iter().map(String::as_str));
-        let Some(wanted) = self.wanted().into_iter().next().filter(|_| taken) else {
-            return String::new();
-        };
-        let argv = self.argv_of(id);
-        let program = argv.first().map_or("the program", |first| {
-            first.rsplit('/').next().unwrap_or(first)
-        });
-        let pid = worker.last_pid;
-        format!("; {}", advise(program, pid, None, &wanted, &argv, false))
+        let wanted = self.wanted();
+        let advise = |instead| Some(self.advise(id, worker.last_pid, instead, &wanted));
+        match cause {
+            Cause::ExitedBeforeReady | Cause::ExitedInBake
+                if !wanted.is_empty()
+                    && says_address_in_use(log_tail.iter().map(String::as_str)) =>
+            {
+                advise(Instead::AddressInUse)
+            }
+            Cause::ReadyTimeout => match &self.config().ready.on {
+                ReadyOn::Auto | ReadyOn::Accepting if !wanted.is_empty() => {
+                    advise(Instead::Nothing)
+                }
+                ReadyOn::Notify => Some(Advice {
+                    fact: "it sent no READY=1".to_owned(),
+                    hint: "the program sends READY=1 to NOTIFY_SOCKET (sd_notify(3)), or: ready.on = \"auto\""
+                        .to_owned(),
+                }),
+                ReadyOn::Output { regex, .. } => Some(Advice {
+                    fact: format!("no line that it printed matches {regex:?}"),
+                    hint: "what it printed: handover logs; a program whose output is no terminal may keep it \
+                           back for long (python3 -u)"
+                        .to_owned(),
+                }),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }

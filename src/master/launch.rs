@@ -85,6 +85,7 @@ impl Master {
             exit: None,
             not_started: None,
             elsewhere: None,
+            chatter: super::chatter::Chatter::default(),
         };
         self.tell_of_changed_files(id, release);
         self.inherit_store(id);

@@ -14,6 +14,7 @@
 //! | `calls` | what the control API asks |
 //! | `operations` | who waits for what, and what became of it |
 //! | `request` | from a call to a release to an event of the fleet |
+//! | `lookup` | what a config only names: programs, users, files |
 //! | `releases` | releases by number |
 //! | `environment` | what a worker sees |
 //! | `launch` | from an effect to a process |
@@ -21,6 +22,7 @@
 //! | `output` | what workers print |
 //! | `watching` | observing readiness |
 //! | `notices` | what workers say on their notify sockets |
+//! | `chatter` | a worker that floods its notify socket |
 //! | `ends` | ends of processes, and what they leave behind |
 //! | `effects` | performs what the fleet decided |
 //! | `notes` | what the fleet decided, as events for people |
@@ -31,12 +33,14 @@
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
 mod calls;
+mod chatter;
 mod effects;
 mod ends;
 mod environment;
 mod failures;
 mod launch;
 mod listeners;
+mod lookup;
 mod notes;
 mod notices;
 mod operations;
@@ -75,6 +79,7 @@ use sentence::Told;
 use watching::Watching;
 use worker::{GenerationInfo, Workers};
 
+pub use lookup::look_up;
 pub use start::{Early, Start, run};
 
 /// What tasks tell the loop.

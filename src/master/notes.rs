@@ -119,9 +119,10 @@ impl Master {
             .releases
             .get(release)
             .and_then(|r| r.label().map(str::to_owned));
-        let mut first = None;
+        let mut first: Option<String> = None;
         for id in waiting {
             self.operations.update(id, |view| {
+                view.joined = first.clone();
                 view.state = OperationState::Running;
                 view.from = from;
                 view.to = Some(number);
@@ -150,10 +151,17 @@ impl Master {
 
     fn operation_joined(&mut self, operation: OperationId, number: GenerationNumber) {
         let from = self.fleet.active().map(|active| active.number);
+        let first = self
+            .operations
+            .find(|view| view.to == Some(number) && view.joined.is_none() && !view.is_ended())
+            .into_iter()
+            .find(|id| *id != operation)
+            .and_then(|id| self.operations.view(id));
         self.operations.update(operation, |view| {
             view.state = OperationState::Running;
             view.from = from;
             view.to = Some(number);
+            view.joined = first.map(|first| first.id);
         });
         if let Some(view) = self.operations.view(operation) {
             self.tell(&Event::OperationStarted {
@@ -191,10 +199,12 @@ impl Master {
 
     fn generation_failed(&mut self, number: GenerationNumber, failure: Failure) {
         let report = self.report(failure);
+        let untold = report.hint.as_ref().filter(|_| !report.hint_told);
+        let hint = untold.map_or_else(String::new, |hint| format!("; {hint}"));
         self.tell(&Event::GenerationFailed {
             generation: number,
             worker: report.worker.clone(),
-            reason: report.reason.clone(),
+            reason: format!("{}{hint}", report.reason),
         });
         let served = self.fleet.active().map(|active| active.number);
         if let (Some(to), crate::fleet::Cause::ExitedInBake) = (served, failure.cause) {

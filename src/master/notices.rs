@@ -1,9 +1,10 @@
 //! What workers say on their notify sockets.
 
 use std::io;
+use std::time::Instant;
 
 use super::Master;
-use crate::control::Event;
+use crate::control::{Count, Event};
 use crate::fleet::{self, Fault, WorkerId};
 use crate::process::is_descendant;
 use crate::readiness::notify::{Datagram, Message, StoreChange};
@@ -11,22 +12,71 @@ use crate::readiness::notify::{Datagram, Message, StoreChange};
 impl Master {
     pub(super) fn on_datagram(&mut self, id: WorkerId, mut datagram: Datagram) {
         if let Some(fault) = &datagram.fault {
-            return self.warn(format!(
-                "worker {id} sent a notification that is ignored: {fault}"
-            ));
+            let message = format!("worker {id} sent a notification that is ignored: {fault}");
+            return self.mention(id, Event::Warning { message });
         }
         if !self.is_from(id, &datagram) {
-            return self.warn(format!(
+            let message = format!(
                 "process {} (uid {}) spoke on the notify socket of worker {id} and does not \
                  belong to it: ignored",
                 datagram.pid, datagram.uid
-            ));
+            );
+            return self.mention(id, Event::Warning { message });
         }
         self.store(id, &mut datagram);
         for message in std::mem::take(&mut datagram.messages) {
             self.on_message(id, message);
         }
         // Dropping it closes a barrier's descriptor: everything before is done.
+    }
+
+    /// Tells what a worker sent, unless it has said too much of late: then it is counted, and the count is told.
+    fn mention(&mut self, id: WorkerId, event: Event) {
+        if let Some(worker) = self.workers.get_mut(id)
+            && !worker.chatter.may_speak(Instant::now())
+        {
+            let over = worker.chatter.over_at();
+            let next = [self.workers.chatter_at, over].into_iter().flatten().min();
+            self.workers.chatter_at = next;
+            return;
+        }
+        self.tell(&event);
+    }
+
+    /// Tells how many lines were dropped, where it is time to.
+    pub(super) fn end_chatter(&mut self) {
+        let now = Instant::now();
+        if self.workers.chatter_at.is_none_or(|due| due > now) {
+            return;
+        }
+        let mut dropped = Vec::new();
+        let mut next = None;
+        for (id, worker) in &mut self.workers.all {
+            dropped.extend(worker.chatter.end(now, false).map(|count| (*id, count)));
+            if worker.chatter.has_dropped() {
+                next = [next, worker.chatter.over_at()].into_iter().flatten().min();
+            }
+        }
+        self.workers.chatter_at = next;
+        for (id, count) in dropped {
+            self.tell_dropped(id, count);
+        }
+    }
+
+    /// A worker that ended says nothing more.
+    pub(super) fn end_chatter_of(&mut self, id: WorkerId) {
+        let worker = self.workers.get_mut(id);
+        let dropped = worker.and_then(|worker| worker.chatter.end(Instant::now(), true));
+        if let Some(count) = dropped {
+            self.tell_dropped(id, count);
+        }
+    }
+
+    fn tell_dropped(&self, id: WorkerId, count: u64) {
+        self.warn(format!(
+            "worker {id} sends more notifications than the log takes: {} not told one by one",
+            Count(count, "line")
+        ));
     }
 
     /// Each worker has a socket of its own in a directory of its user, so a
@@ -50,15 +100,18 @@ impl Master {
                 }
             }
             Message::Status(status) => {
-                if let Some(worker) = self.workers.get_mut(id) {
-                    worker.status = Some(status.clone());
+                let Some(worker) = self.workers.get_mut(id) else {
+                    return;
+                };
+                if worker.status.replace(status.clone()).as_ref() == Some(&status) {
+                    return;
                 }
-                let generation = id.generation;
-                self.tell(&Event::WorkerStatus {
+                let event = Event::WorkerStatus {
                     worker: id.to_string(),
-                    generation,
+                    generation: id.generation,
                     status,
-                });
+                };
+                self.mention(id, event);
             }
             Message::Watchdog => self.pending.push_back(fleet::Event::Ping(id)),
             Message::WatchdogTrigger => {
@@ -71,16 +124,19 @@ impl Master {
             Message::MainPid(pid) => self.adopt_main(id, pid),
             Message::Errno(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
-                self.warn(format!("worker {id} is about to fail: {error}"));
+                let message = format!("worker {id} is about to fail: {error}");
+                self.mention(id, Event::Warning { message });
             }
             Message::Malformed(what) => {
-                self.warn(format!(
-                    "worker {id} sent {what}, which means nothing: ignored"
-                ));
+                let message = format!("worker {id} sent {what}, which means nothing: ignored");
+                self.mention(id, Event::Warning { message });
             }
-            Message::WatchdogUsec(_) => self.warn(format!(
-                "worker {id} asks for another watchdog interval; handover keeps app.watchdog"
-            )),
+            Message::WatchdogUsec(_) => {
+                let message = format!(
+                    "worker {id} asks for another watchdog interval; handover keeps app.watchdog"
+                );
+                self.mention(id, Event::Warning { message });
+            }
             // Belong to the datagram as a whole.
             Message::FdStore
             | Message::FdName(_)
@@ -106,9 +162,8 @@ impl Master {
         let store = generation.stores.entry(id.slot).or_default();
         for change in store.apply(datagram) {
             if let StoreChange::Refused(refused) = change {
-                self.warn(format!(
-                    "worker {id} asked to store a descriptor: {refused}"
-                ));
+                let message = format!("worker {id} asked to store a descriptor: {refused}");
+                self.mention(id, Event::Warning { message });
             }
         }
     }
@@ -125,10 +180,11 @@ impl Master {
         } else if is_descendant(pid, leader) == Some(true) {
             worker.main = Some(pid);
         } else {
-            self.warn(format!(
+            let message = format!(
                 "worker {id} names process {pid} as its main one, which does not descend from it: \
                  ignored"
-            ));
+            );
+            self.mention(id, Event::Warning { message });
         }
     }
 }

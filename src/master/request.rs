@@ -2,20 +2,19 @@
 //! the release is pinned, and only then anything begins.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Master;
-use super::environment;
+use super::lookup;
 use super::operations::FIRST;
-use crate::config::{self, App, Config, Limits, Loaded, Workers};
+use crate::config::{self, App, Config, Loaded, Workers};
 use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
 use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
 use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
-use crate::process::{Plan, Release, Resource};
+use crate::process::Release;
 
 /// A respawned worker that stays ready for this long is no longer counted as
 /// failing in a row.
@@ -28,8 +27,8 @@ const LABEL_BYTES_MAX: usize = 256;
 /// succeeded, until the config's `[app]` changes.
 #[derive(Clone, Default)]
 pub(super) struct Sticky {
-    command: Option<Vec<String>>,
-    env: BTreeMap<String, String>,
+    pub(super) command: Option<Vec<String>>,
+    pub(super) env: BTreeMap<String, String>,
     by: Option<Caller>,
 }
 
@@ -117,13 +116,12 @@ impl Master {
         }
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         let mut sticky = self.sticky_for(&loaded.config);
-        let file = upgrade
-            .env_file
-            .or_else(|| loaded.config.app.env_file.clone());
+        let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
+            .map_err(|faults| ApiError::config(&faults))?;
         sticky.command = upgrade.command.or(sticky.command);
         sticky.env.extend(upgrade.env);
         sticky.by = Some(by);
-        let plan = plan(&loaded.config, &sticky, file, upgrade.label.clone())?;
+        let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let warnings = self.adopt_config(loaded);
@@ -286,74 +284,6 @@ impl Master {
              or the master ends"
         ))
     }
-}
-
-/// What a release is made of, before anything is looked up.
-fn plan(
-    config: &Config,
-    sticky: &Sticky,
-    env_file: Option<std::path::PathBuf>,
-    label: Option<String>,
-) -> Result<Plan, ApiError> {
-    let file = match env_file {
-        Some(path) => config::read_env_file(&path).map_err(|faults| {
-            let file = path.display();
-            ApiError::config(format!(
-                "the environment file {file} (app.env_file): {faults}"
-            ))
-        })?,
-        None => Vec::new(),
-    };
-    let own: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let mut env = environment::of_release(config, &own, file);
-    let asked = sticky
-        .env
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()));
-    env.extend(asked);
-    let app = &config.app;
-    let set = app.env.keys().chain(sticky.env.keys());
-    Ok(Plan {
-        argv: sticky
-            .command
-            .clone()
-            .unwrap_or_else(|| app.command.clone()),
-        env,
-        own_env: set.map(OsString::from).collect(),
-        directory: app.directory.clone(),
-        user: app.user.clone(),
-        group: app.group.clone(),
-        umask: app.umask,
-        no_new_privs: app.no_new_privs,
-        limits: limits(&config.limits),
-        label,
-    })
-}
-
-/// The first release.
-pub(super) fn first_plan(config: &Config) -> Result<Plan, ApiError> {
-    plan(
-        config,
-        &Sticky::default(),
-        config.app.env_file.clone(),
-        None,
-    )
-}
-
-fn limits(limits: &Limits) -> Vec<(Resource, u64)> {
-    let set = [
-        (Resource::Nofile, limits.nofile),
-        (Resource::Nproc, limits.nproc),
-        (Resource::Core, limits.core),
-        (Resource::Memlock, limits.memlock),
-        (Resource::Stack, limits.stack),
-        (Resource::Data, limits.data),
-        (Resource::Fsize, limits.fsize),
-        (Resource::As, limits.address_space),
-    ];
-    set.into_iter()
-        .filter_map(|(resource, limit)| Some((resource, limit?)))
-        .collect()
 }
 
 /// The numbers that the fleet works by.

@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::lookup::look_up;
 use super::operations::Operations;
 use super::releases::Releases;
 use super::runtime_dir::RuntimeDir;
@@ -20,13 +21,13 @@ use super::turn;
 use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, output, request};
-use crate::config::{self, Level, Loaded, LogFormat, Sources};
+use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
 use crate::control::paths::{Holder, default_runtime_dir};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
 use crate::logging::{self, Sink};
-use crate::process::{Launcher, Release, become_subreaper, raise_nofile};
+use crate::process::{Launcher, Release, become_subreaper, raise_nofile, require_pidfds};
 use crate::sockets::{self, Inherited, Listener, Watch};
 use crate::systemd::Notifier;
 
@@ -87,6 +88,16 @@ impl Refusal {
     fn failed(what: impl Display) -> Self {
         Self(FAILED, what.to_string())
     }
+
+    /// A broken file of variables is a broken config; what is not there may come yet.
+    fn lacking(faults: Faults) -> Self {
+        let of_file = |fault: &Fault| fault.key.as_deref() != Some("app.env_file");
+        let code = match faults.0.iter().all(of_file) {
+            true => FAILED,
+            false => BAD_CONFIG,
+        };
+        Self(code, faults.to_string())
+    }
 }
 
 /// Runs a master until its end.
@@ -95,7 +106,7 @@ pub fn run(early: Early, start: Start) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Refusal(code, message)) => {
             // Nobody may be there to read it.
-            drop(writeln!(io::stderr(), "handover: {}", message.trim_end()));
+            drop(writeln!(io::stderr(), "error: {}", message.trim_end()));
             ExitCode::from(code)
         }
     }
@@ -104,6 +115,7 @@ pub fn run(early: Early, start: Start) -> ExitCode {
 fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let loaded =
         config::load(&start.sources).map_err(|faults| Refusal(BAD_CONFIG, faults.to_string()))?;
+    require_pidfds().map_err(Refusal::failed)?;
     let name = config::service_name(&loaded.config, start.sources.file.as_deref());
     let elsewhere = start.runtime_dir.is_some();
     let directory = start
@@ -114,6 +126,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
+    let release = look_up(&loaded).map_err(Refusal::lacking)?;
     let nofile = raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let mut launcher = Launcher::open().map_err(|error| {
@@ -130,9 +143,6 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             state.display()
         ));
     }
-    let plan = request::first_plan(&loaded.config)
-        .map_err(|error| Refusal(BAD_CONFIG, error.to_string()))?;
-    let release = Release::resolve(plan).map_err(Refusal::failed)?;
     let sink = open_log(&loaded, &name)?;
     let runtime_of_tasks = runtime::Builder::new_current_thread()
         .enable_io()

@@ -2,6 +2,8 @@
 //! means under `ready.on`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
@@ -12,13 +14,20 @@ use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
 use crate::fleet::{self, WorkerId};
+use crate::process::Release;
 use crate::readiness::notify::Store;
-use crate::readiness::{Observer, Schedule, Sight, Wanted, advise, foreign_listeners};
+use crate::readiness::{
+    Advice, Astray, Instead, Observer, Schedule, Sight, Wanted, advise, foreign_listeners,
+    shell_named,
+};
 use crate::sockets::Listener;
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
 const ELSEWHERE_FIRST: Duration = Duration::from_millis(300);
+
+/// How much of a shell's script is read for advice, in bytes.
+const SCRIPT_MAX: u64 = 64 * 1024;
 
 /// Why `ready.settle` decides where there is no listener to observe.
 const NOTHING_TO_OBSERVE: &str = "no listener to observe";
@@ -115,6 +124,33 @@ fn wanted_of(listener: &Listener) -> Wanted {
     }
 }
 
+/// Whether the shell that was started became the program: by its name while it is there, else by its script.
+fn became_program(pid: i32, shell: &str, release: &Release) -> bool {
+    let argv = release.argv();
+    let own = argv
+        .first()
+        .map_or("", |program| program.rsplit('/').next().unwrap_or(program));
+    if let Ok(comm) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        let comm = comm.trim_end();
+        // The kernel cuts names; a script has its own.
+        return comm.is_empty() || ![shell, own].iter().any(|name| name.starts_with(comm));
+    }
+    const SEPARATORS: [char; 6] = ['\n', ';', '&', '|', '(', '{'];
+    let mut script = argv.get(2).cloned().unwrap_or_default();
+    // Of `sh -c` the last command, when it is the only one, is run without a process of its own.
+    if argv.get(1).is_some_and(|flag| flag == "-c") && !script.contains(SEPARATORS) {
+        return true;
+    }
+    if let Ok(file) = File::open(release.executable())
+        && release.interpreter().is_some()
+    {
+        // What is not text has no `exec` either.
+        drop(file.take(SCRIPT_MAX).read_to_string(&mut script));
+    }
+    let mut commands = script.split(SEPARATORS);
+    commands.any(|command| command.trim_start().starts_with("exec "))
+}
+
 /// The processor time that this thread used.
 fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -148,8 +184,6 @@ impl Master {
             }
             ReadyOn::Uptime(uptime) => (None, Some((now + uptime, String::new()))),
             ReadyOn::Notify | ReadyOn::Output { .. } => return,
-            // The config room refuses these two in this version.
-            ReadyOn::Http(_) | ReadyOn::Exec(_) => return,
         };
         let watched = Watched {
             since: now,
@@ -320,28 +354,50 @@ impl Master {
             return;
         }
         let wanted = self.wanted();
-        let Some(first) = wanted.first() else {
+        if wanted.is_empty() {
             return;
-        };
+        }
         let given = self.listeners.iter().map(wanted_of).collect::<Vec<_>>();
         let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
-            let argv = self.argv_of(id);
-            let reason = advise(
-                &foreign.comm,
-                foreign.pid,
-                Some(foreign),
-                first,
-                &argv,
-                false,
-            );
-            self.tell_elsewhere(id, reason);
+            let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);
+            self.tell_elsewhere(id, advice);
         }
     }
 
-    pub(super) fn tell_elsewhere(&mut self, id: WorkerId, reason: String) {
+    /// The words for a worker that does not serve what it was given.
+    pub(super) fn advise(
+        &self,
+        id: WorkerId,
+        pid: i32,
+        instead: Instead<'_>,
+        wanted: &[Wanted],
+    ) -> Advice {
+        let info = self.generations.get(&id.generation);
+        let release = info.and_then(|info| self.releases.get(info.release));
+        let argv = release.map_or(&[][..], Release::argv);
+        let interpreter = release
+            .and_then(Release::interpreter)
+            .map(|path| path.to_string_lossy());
+        let program = argv.first().map(String::as_str);
+        let shell = interpreter.as_deref().or(program).and_then(shell_named);
+        // Who listens elsewhere is a process of its own, or the one that was started.
+        let sure = matches!(instead, Instead::ListensOn(_));
+        let became = |shell: &str| release.is_some_and(|it| became_program(pid, shell, it));
+        let shell = shell.filter(|shell| sure || !became(shell));
+        advise(&Astray {
+            instead,
+            pid,
+            argv,
+            shell,
+            wanted,
+        })
+    }
+
+    fn tell_elsewhere(&mut self, id: WorkerId, advice: Advice) {
+        let reason = format!("{}; {}", advice.fact, advice.hint);
         if let Some(worker) = self.workers.get_mut(id) {
-            worker.elsewhere = Some(reason.clone());
+            worker.elsewhere = Some(advice);
         }
         let generation = id.generation;
         self.tell(&Event::WorkerElsewhere {
@@ -349,12 +405,5 @@ impl Master {
             generation,
             reason,
         });
-    }
-
-    /// The command of a worker's release.
-    pub(super) fn argv_of(&self, id: WorkerId) -> Vec<String> {
-        let info = self.generations.get(&id.generation);
-        let release = info.and_then(|info| self.releases.get(info.release));
-        release.map_or_else(Vec::new, |release| release.argv().to_vec())
     }
 }

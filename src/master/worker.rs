@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use tokio::task::AbortHandle;
 
+use super::chatter::Chatter;
 use super::failures::FailureReport;
 use super::output::Output;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Reader};
+use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
 
 /// Outputs of workers that are gone, for `logs`.
@@ -47,7 +49,9 @@ pub(super) struct Worker {
     /// Why it could not be started.
     pub(super) not_started: Option<String>,
     /// Where it listens instead, and what to type.
-    pub(super) elsewhere: Option<String>,
+    pub(super) elsewhere: Option<Advice>,
+    /// What of its notifications the log is spared.
+    pub(super) chatter: Chatter,
 }
 
 /// How and when it became ready.
@@ -104,6 +108,8 @@ pub(super) struct Workers {
     pub(super) reap_at: Option<Instant>,
     pub(super) reaped_until: Option<Instant>,
     pub(super) check_at: Option<Instant>,
+    /// When it is told what of their notifications was dropped.
+    pub(super) chatter_at: Option<Instant>,
 }
 
 impl Workers {
@@ -143,9 +149,10 @@ impl Workers {
         }
     }
 
-    /// When the ends of processes must be looked at again.
+    /// When something of theirs must be looked at again.
     pub(super) fn next_check(&self) -> Option<Instant> {
-        [self.reap_at, self.check_at].into_iter().flatten().min()
+        let all = [self.reap_at, self.check_at, self.chatter_at];
+        all.into_iter().flatten().min()
     }
 }
 

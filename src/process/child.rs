@@ -226,6 +226,33 @@ fn gone(answer: io::Result<()>) -> bool {
     answer.is_err_and(|e| e.raw_os_error() == Some(nix::libc::ESRCH))
 }
 
+/// Makes sure that this kernel has what workers are held by: pidfd_send_signal(2) of Linux 5.1, pidfd_open(2) of 5.3,
+/// waitid(2) for a pidfd of 5.4. Whatever else is newer is done without where it is missing.
+///
+/// # Errors
+/// Says what is missing and what to do.
+pub fn require_pidfds() -> io::Result<()> {
+    let lacking = |call: &'static str| {
+        move |error: io::Error| {
+            let why = format!(
+                "{call} does not work here ({error}); handover needs Linux 5.4 or later, and a sandbox \
+                 (seccomp) that lets it through"
+            );
+            io::Error::new(error.kind(), why)
+        }
+    };
+    let me = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .map_err(io::Error::from)
+        .map_err(lacking("pidfd_open(2)"))?;
+    pidfd_signal(me.as_fd(), 0, 0).map_err(lacking("pidfd_send_signal(2)"))?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    match waitid(WaitId::PidFd(me.as_fd()), options) {
+        // Nobody is a child of its own.
+        Err(rustix::io::Errno::CHILD) | Ok(_) => Ok(()),
+        Err(errno) => Err(lacking("waitid(2) for a pidfd")(errno.into())),
+    }
+}
+
 /// Whether this kernel signals groups through pidfds. Asked once, by signal 0 to our own group.
 fn group_signals_work() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();

@@ -1,12 +1,15 @@
 //! Users and groups: names and numbers into what a worker becomes.
 
 use std::ffi::CString;
+use std::fmt;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+use super::resolve::with_hint;
 
 /// The user and group that a worker runs as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +31,15 @@ impl Owner {
 }
 
 /// Why a user or group cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OwnerError {
     /// The user database has no such name.
-    #[error(
-        "there is no user {0:?} on this machine; create it (useradd --system {0}) or correct `user`"
-    )]
     NoUser(String),
     /// The group database has no such name.
-    #[error(
-        "there is no group {0:?} on this machine; create it (groupadd --system {0}) or correct `group`"
-    )]
     NoGroup(String),
     /// A user number without an entry says nothing about its group.
-    #[error(
-        "user {0} has no entry in the user database, so its group is not known: set `group` too"
-    )]
     GroupUnknown(u32),
     /// The databases could not be read.
-    #[error("looking up {what} {name:?}: {errno}", errno = .errno.desc())]
     Lookup {
         /// `user`, `group` or `the groups of user`.
         what: &'static str,
@@ -56,6 +49,52 @@ pub enum OwnerError {
         errno: Errno,
     },
 }
+
+impl OwnerError {
+    /// The key of the config that it is about.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::NoGroup(_) | Self::Lookup { what: "group", .. } => "app.group",
+            _ => "app.user",
+        }
+    }
+
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        match self {
+            Self::NoUser(name) => format!("there is no user {name:?} on this machine"),
+            Self::NoGroup(name) => format!("there is no group {name:?} on this machine"),
+            Self::GroupUnknown(uid) => {
+                format!("user {uid} has no entry in the user database, so its group is not known")
+            }
+            Self::Lookup { what, name, errno } => {
+                format!("looking up {what} {name:?}: {}", errno.desc())
+            }
+        }
+    }
+
+    /// What to do, where that can be known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoUser(name) => {
+                format!("create it (useradd --system {name}) or correct `user`")
+            }
+            Self::NoGroup(name) => {
+                format!("create it (groupadd --system {name}) or correct `group`")
+            }
+            Self::GroupUnknown(_) => "set `group` too".to_owned(),
+            Self::Lookup { .. } => return None,
+        })
+    }
+}
+
+impl fmt::Display for OwnerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_hint(f, &self.what(), self.hint())
+    }
+}
+
+impl std::error::Error for OwnerError {}
 
 /// An identity to take on, with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,12 +117,20 @@ pub(super) struct Passwd {
 }
 
 /// Finds `user` and `group`, names or numbers. `Ok(None)` when neither is given.
+///
+/// # Errors
+/// What is wrong with each of the two.
 pub(super) fn account(
     user: Option<&str>,
     group: Option<&str>,
-) -> Result<Option<Account>, OwnerError> {
-    let given_gid = group.map(gid_of).transpose()?;
-    let Some(user) = user else {
+) -> Result<Option<Account>, Vec<OwnerError>> {
+    let given_gid = group.map(gid_of).transpose();
+    let found = user.map(user_of).transpose();
+    let (given_gid, found) = match (given_gid, found) {
+        (Ok(gid), Ok(user)) => (gid, user),
+        (gid, user) => return Err(user.err().into_iter().chain(gid.err()).collect()),
+    };
+    let (Some(user), Some((uid, entry))) = (user, found) else {
         return Ok(given_gid.map(|gid| Account {
             owner: Owner {
                 uid: Owner::current().uid,
@@ -94,14 +141,13 @@ pub(super) fn account(
             label: format!("group {:?}", group.unwrap_or_default()),
         }));
     };
-    let (uid, entry) = user_of(user)?;
     let gid = match (given_gid, &entry) {
         (Some(gid), _) => gid,
         (None, Some(entry)) => entry.gid.as_raw(),
-        (None, None) => return Err(OwnerError::GroupUnknown(uid)),
+        (None, None) => return Err(vec![OwnerError::GroupUnknown(uid)]),
     };
     let groups = match &entry {
-        Some(entry) => groups_of(&entry.name, gid)?,
+        Some(entry) => groups_of(&entry.name, gid).map_err(|error| vec![error])?,
         None => vec![gid],
     };
     Ok(Some(Account {
@@ -114,6 +160,16 @@ pub(super) fn account(
         }),
         label: format!("user {user:?}"),
     }))
+}
+
+/// What is wrong with a user or a group that only a file shall belong to.
+pub fn unknown_owner(user: Option<&str>, group: Option<&str>) -> Vec<(&'static str, OwnerError)> {
+    let user = user.and_then(|user| user_of(user).err());
+    let group = group.and_then(|group| gid_of(group).err());
+    let user = user.map(|error| ("user", error));
+    user.into_iter()
+        .chain(group.map(|error| ("group", error)))
+        .collect()
 }
 
 fn user_of(user: &str) -> Result<(u32, Option<User>), OwnerError> {
@@ -239,11 +295,13 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_said_with_what_to_do() {
-        let said = |user, group| account(user, group).unwrap_err().to_string();
+        let said = |user, group| account(user, group).unwrap_err()[0].to_string();
         assert!(said(Some("no-such-one"), None).contains("no user \"no-such-one\""));
         assert!(said(Some("root"), Some("no-such-one")).contains("groupadd"));
         assert!(said(Some("4294960000"), None).contains("set `group` too"));
         assert!(said(Some("nul\0"), None).contains("user"));
+        let both = account(Some("no-such-one"), Some("no-such-group")).unwrap_err();
+        assert_eq!(both.len(), 2, "both are told: {both:?}");
     }
 
     #[test]

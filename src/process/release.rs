@@ -15,7 +15,7 @@ use super::identity::{Changed, Identity, Recorded, changed_in_place};
 use super::limits::Resource;
 use super::owner::{self, Account, Owner};
 use super::pinned::{Pinned, stays_below};
-use super::resolve::ResolveError;
+use super::resolve::{ResolveError, Unresolved};
 use super::search::{Found, Kind, Search, real_path};
 
 /// What is asked for, before anything is looked up.
@@ -67,9 +67,7 @@ pub struct Release(Arc<Inner>);
 struct Inner {
     plan: Plan,
     program: Found,
-    directory: OwnedFd,
-    directory_path: PathBuf,
-    directory_identity: Identity,
+    directory: Directory,
     account: Option<Account>,
     /// Files named in argv, and whether each stays below the directory.
     named: Vec<(Recorded, bool)>,
@@ -83,28 +81,26 @@ impl Release {
     /// directory. The directory is resolved once: `current -> releases/42` stays 42.
     ///
     /// # Errors
-    /// Says what is missing or wrong, where it was looked for, and what to do.
-    pub fn resolve(plan: Plan) -> Result<Self, ResolveError> {
-        let plan = normal(plan)?;
-        let account = owner::account(plan.user.as_deref(), plan.group.as_deref())?;
+    /// Says everything that is missing or wrong, where it was looked for, and what to do.
+    pub fn resolve(plan: Plan) -> Result<Self, Unresolved> {
+        let plan = normal(plan).map_err(|error| Unresolved(vec![error]))?;
+        let account = owner::account(plan.user.as_deref(), plan.group.as_deref());
+        let directory = Directory::open(plan.directory.as_deref().unwrap_or(Path::new(".")));
+        let mut wrong: Vec<ResolveError> = Vec::new();
+        let account = account.unwrap_or_else(|errors| {
+            wrong.extend(errors.into_iter().map(ResolveError::from));
+            None
+        });
+        let directory = directory.map_err(|error| wrong.push(error)).ok();
         let plan = with_identity(plan, account.as_ref());
-        let asked = plan.directory.as_deref().unwrap_or(Path::new("."));
-        let directory = open_directory(asked)?;
-        let directory_identity =
-            Identity::of_descriptor(&directory).map_err(|e| bad_directory(asked, e))?;
-        let directory_path = real_path(&directory).unwrap_or_else(|| asked.to_owned());
-        let search = Search {
-            directory: directory.as_fd(),
-            shown: &directory_path,
-            path: plan
-                .env
-                .iter()
-                .find(|(name, _)| name == "PATH")
-                .map(|(_, value)| value.as_os_str()),
+        let program = find_program(&plan, directory.as_ref())
+            .map_err(|error| wrong.push(error))
+            .ok()
+            .flatten();
+        let (Some(directory), Some(program), true) = (directory, program, wrong.is_empty()) else {
+            return Err(Unresolved(wrong));
         };
-        let first = plan.argv.first().ok_or(ResolveError::EmptyCommand)?;
-        let program = search.find(first)?;
-        let named = named_files(&plan.argv, directory.as_fd());
+        let named = named_files(&plan.argv, directory.fd.as_fd());
         let is_elf = matches!(program.kind, Kind::Elf { .. });
         let pinned = Pinned::decide(
             is_elf,
@@ -115,8 +111,6 @@ impl Release {
             plan,
             program,
             directory,
-            directory_path,
-            directory_identity,
             account,
             named,
             pinned,
@@ -133,7 +127,7 @@ impl Release {
             && a.plan.env == b.plan.env
             && settings(&a.plan) == settings(&b.plan)
             && a.account == b.account
-            && a.directory_identity.is_same_file(b.directory_identity)
+            && a.directory.identity.is_same_file(b.directory.identity)
             && a.program.identity == b.program.identity
             && a.program.kind == b.program.kind
             && a.named == b.named
@@ -148,7 +142,7 @@ impl Release {
     /// written to in place. An ELF executable that was removed or replaced is none: the old one still runs.
     pub fn changed_files(&self) -> Vec<Changed> {
         let inner = &*self.0;
-        let (directory, shown) = (inner.directory.as_fd(), inner.directory_path.as_path());
+        let (directory, shown) = (inner.directory.fd.as_fd(), inner.directory.path.as_path());
         let mut changed = Vec::new();
         match &inner.program.kind {
             Kind::Elf { .. } => {
@@ -197,7 +191,7 @@ impl Release {
 
     /// The working directory, without symbolic links.
     pub fn directory(&self) -> &Path {
-        &self.0.directory_path
+        &self.0.directory.path
     }
 
     /// What people call it.
@@ -210,6 +204,14 @@ impl Release {
         match &self.0.program.kind {
             Kind::Elf { build_id } => build_id.as_deref(),
             Kind::Script { .. } | Kind::Other => None,
+        }
+    }
+
+    /// What a `#!` script runs in, as its first line has it.
+    pub fn interpreter(&self) -> Option<&OsStr> {
+        match &self.0.program.kind {
+            Kind::Script { interpreters } => interpreters.last().map(|it| it.path.as_os_str()),
+            Kind::Elf { .. } | Kind::Other => None,
         }
     }
 
@@ -231,7 +233,7 @@ impl Release {
     }
 
     pub(super) fn directory_fd(&self) -> BorrowedFd<'_> {
-        self.0.directory.as_fd()
+        self.0.directory.fd.as_fd()
     }
 
     pub(super) fn account(&self) -> Option<&Account> {
@@ -309,14 +311,45 @@ fn with_identity(mut plan: Plan, account: Option<&Account>) -> Plan {
     plan
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, ResolveError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|errno| bad_directory(path, errno))
+/// The working directory, opened.
+struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Directory {
+    fn open(asked: &Path) -> Result<Self, ResolveError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let wrong = |errno| bad_directory(asked, errno);
+        let fd = openat(CWD, asked, flags, Mode::empty()).map_err(wrong)?;
+        let identity = Identity::of_descriptor(&fd).map_err(wrong)?;
+        let path = real_path(&fd).unwrap_or_else(|| asked.to_owned());
+        Ok(Self { fd, path, identity })
+    }
+}
+
+/// `None` where it cannot be known: what is relative to a directory that is not there.
+fn find_program(plan: &Plan, directory: Option<&Directory>) -> Result<Option<Found>, ResolveError> {
+    let first = plan.argv.first().ok_or(ResolveError::EmptyCommand)?;
+    let path = plan.env.iter().find(|(name, _)| name == "PATH");
+    let relative = first.contains('/') && Path::new(first).is_relative();
+    let (directory, shown) = match directory {
+        Some(directory) => (directory.fd.as_fd(), directory.path.as_path()),
+        None if relative => return Ok(None),
+        None => (CWD, Path::new("")),
+    };
+    let search = Search {
+        directory,
+        shown,
+        path: path.map(|(_, value)| value.as_os_str()),
+    };
+    search.find(first).map(Some)
 }
 
 fn bad_directory(path: &Path, errno: Errno) -> ResolveError {
     let why = match errno {
-        Errno::NOENT => "there is no such directory; create it, or correct `directory`".to_owned(),
+        Errno::NOENT => "there is no such directory".to_owned(),
         Errno::NOTDIR => "this is not a directory".to_owned(),
         other => other.to_string(),
     };

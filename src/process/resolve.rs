@@ -1,24 +1,24 @@
-//! Why a release cannot be resolved, for people.
+//! Why a release cannot be resolved, for people: what is wrong, and what to do.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::owner::OwnerError;
 
-/// Why there is nothing that could be started.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why there is nothing that could be started: everything that was found, at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved(pub Vec<ResolveError>);
+
+/// One reason why there is nothing that could be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveError {
     /// No command at all.
-    #[error("the command is empty: give the program and its arguments, as in `-- ./server --flag`")]
     EmptyCommand,
-    /// A NUL byte cannot be passed to a program (execve(2)).
-    #[error("{0} contains a NUL byte, which no program can be given")]
+    /// A NUL byte cannot be passed to a program (execve(2)): where.
     Nul(String),
     /// `NAME` or `NAME=` is no variable.
-    #[error("{0:?} cannot be the name of an environment variable")]
     VariableName(String),
     /// The program is nowhere in PATH.
-    #[error("there is no program {program:?}: looked in {searched}; give its path, or correct PATH", searched = Searched(.searched))]
     NotFound {
         /// As given.
         program: String,
@@ -26,27 +26,21 @@ pub enum ResolveError {
         searched: Vec<PathBuf>,
     },
     /// The path names nothing.
-    #[error("{path}: there is no such file{hint}", path = .path.display(), hint = .hint)]
     Missing {
         /// What was looked for, made absolute.
         path: PathBuf,
-        /// What to do, with a leading separator; may be empty.
-        hint: String,
+        /// Why, where that can be known.
+        why: Option<String>,
     },
     /// A directory.
-    #[error("{}: this is a directory, not a program", .0.display())]
     IsDirectory(PathBuf),
     /// A socket, a FIFO, a device.
-    #[error("{}: this is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// No execute bit.
-    #[error("{path}: this file is not executable; chmod +x {path}, or start it with its interpreter", path = .0.display())]
     NotExecutable(PathBuf),
     /// The file system is mounted `noexec`.
-    #[error("{}: the file system that it is on is mounted noexec; install it elsewhere, or remount", .0.display())]
     NoExecMount(PathBuf),
     /// For another processor.
-    #[error("{path}: built for {found}, and this machine is {here}", path = .path.display(), here = std::env::consts::ARCH)]
     Architecture {
         /// The program.
         path: PathBuf,
@@ -54,7 +48,6 @@ pub enum ResolveError {
         found: String,
     },
     /// The `#!` line names what is not there.
-    #[error("{script}: its #! line wants {interpreter:?}, which {why}", script = .script.display())]
     Interpreter {
         /// The script.
         script: PathBuf,
@@ -64,7 +57,6 @@ pub enum ResolveError {
         why: String,
     },
     /// The working directory.
-    #[error("the working directory {path}: {why}", path = .path.display())]
     Directory {
         /// As configured.
         path: PathBuf,
@@ -72,10 +64,8 @@ pub enum ResolveError {
         why: String,
     },
     /// The user or group.
-    #[error(transparent)]
-    Owner(#[from] OwnerError),
+    Owner(OwnerError),
     /// Anything else that the kernel said.
-    #[error("{doing} {path}: {why}", path = .path.display())]
     Io {
         /// Reads before the path.
         doing: &'static str,
@@ -84,6 +74,142 @@ pub enum ResolveError {
         /// What the kernel said.
         why: String,
     },
+}
+
+impl ResolveError {
+    /// The key of the config that it is about.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::VariableName(_) => "app.env",
+            Self::Nul(place) if place.contains("variable") => "app.env",
+            Self::Directory { .. } => "app.directory",
+            Self::Owner(error) => error.key(),
+            _ => "app.command",
+        }
+    }
+
+    /// What is wrong.
+    pub fn what(&self) -> String {
+        match self {
+            Self::EmptyCommand => "the command is empty".to_owned(),
+            Self::Nul(place) => {
+                format!("{place} contains a NUL byte, which no program can be given")
+            }
+            Self::VariableName(name) => {
+                format!("{name:?} cannot be the name of an environment variable")
+            }
+            Self::NotFound { program, searched } => format!(
+                "there is no program {program:?}: looked in {}",
+                Searched(searched)
+            ),
+            Self::Missing { path, why } => {
+                let why = why
+                    .as_ref()
+                    .map_or_else(String::new, |why| format!("; {why}"));
+                format!("{}: there is no such file{why}", shown(path))
+            }
+            Self::IsDirectory(path) => {
+                format!("{}: this is a directory, not a program", shown(path))
+            }
+            Self::NotAFile(path) => format!("{}: this is not a regular file", shown(path)),
+            Self::NotExecutable(path) => format!("{}: this file is not executable", shown(path)),
+            Self::NoExecMount(path) => format!(
+                "{}: the file system that it is on is mounted noexec",
+                shown(path)
+            ),
+            Self::Architecture { path, found } => format!(
+                "{}: built for {found}, and this machine is {}",
+                shown(path),
+                std::env::consts::ARCH
+            ),
+            Self::Interpreter {
+                script,
+                interpreter,
+                why,
+            } => format!(
+                "{}: its #! line wants {interpreter:?}, which {why}",
+                shown(script)
+            ),
+            Self::Directory { path, why } => {
+                format!("the working directory {}: {why}", shown(path))
+            }
+            Self::Owner(error) => error.what(),
+            Self::Io { doing, path, why } => format!("{doing} {}: {why}", shown(path)),
+        }
+    }
+
+    /// What to do, where that can be known.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::EmptyCommand => {
+                "give the program and its arguments, as in `-- ./server --flag`".to_owned()
+            }
+            Self::NotFound { .. } => "give its path, or correct PATH".to_owned(),
+            Self::NotExecutable(path) => {
+                format!("chmod +x {}, or start it with its interpreter", shown(path))
+            }
+            Self::NoExecMount(_) => "install it elsewhere, or remount".to_owned(),
+            Self::Interpreter { why, .. } if why.starts_with("is ") => {
+                "install the interpreter, or correct the first line".to_owned()
+            }
+            Self::Directory { why, .. } if why.starts_with("there is no") => {
+                "create it, or correct `directory`".to_owned()
+            }
+            Self::Owner(error) => return error.hint(),
+            _ => return None,
+        })
+    }
+}
+
+impl From<OwnerError> for ResolveError {
+    fn from(error: OwnerError) -> Self {
+        Self::Owner(error)
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        with_hint(f, &self.what(), self.hint())
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, error) in self.0.iter().enumerate() {
+            let newline = if n > 0 { "\n" } else { "" };
+            write!(f, "{newline}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ResolveError {}
+impl std::error::Error for Unresolved {}
+
+/// "what; what to do"
+pub(super) fn with_hint(
+    f: &mut fmt::Formatter<'_>,
+    what: &str,
+    hint: Option<String>,
+) -> fmt::Result {
+    match hint {
+        Some(hint) => write!(f, "{what}; {hint}"),
+        None => f.write_str(what),
+    }
+}
+
+/// A path without the `.` and `//` that joining leaves in it; `..` stays, it may cross a link.
+fn shown(path: &Path) -> Display<'_> {
+    Display(path)
+}
+
+struct Display<'a>(&'a Path);
+
+impl fmt::Display for Display<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `components` leaves out every `.` but a first one.
+        write!(f, "{}", self.0.components().collect::<PathBuf>().display())
+    }
 }
 
 struct Searched<'a>(&'a [PathBuf]);
@@ -97,7 +223,7 @@ impl fmt::Display for Searched<'_> {
             if n > 0 {
                 f.write_str(", ")?;
             }
-            write!(f, "{}", directory.display())?;
+            write!(f, "{}", shown(directory))?;
         }
         Ok(())
     }

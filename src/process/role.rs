@@ -32,9 +32,7 @@ const FAILED: i32 = 127;
 /// reports the step that failed and exits with 127.
 pub fn launcher_main() -> ! {
     if io::stdin().is_terminal() {
-        eprintln!(
-            "handover: __launch is for handover itself: it is how a master starts its workers"
-        );
+        eprintln!("error: __launch is for handover itself: it is how a master starts its workers");
         std::process::exit(2);
     }
     // The socket goes out of the way of descriptor 0, which the program gets as /dev/null.
@@ -78,7 +76,7 @@ impl Said {
                 detail,
             } = failure;
             eprintln!(
-                "handover: the launcher failed in step {step}, errno {errno} {detail}, and no master listens"
+                "error: the launcher failed in step {step}, errno {errno} {detail}, and no master listens"
             );
         }
     }

@@ -124,17 +124,17 @@ impl Search<'_> {
         let path = self.shown.join(program);
         let dangling = statat(self.directory, program, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
-        let hint = if dangling {
-            "; it is a symbolic link to nothing".to_owned()
+        let why = if dangling {
+            Some("it is a symbolic link to nothing".to_owned())
         } else if Path::new(program).is_relative() {
-            format!(
-                "; {program:?} is relative to the working directory {}",
+            Some(format!(
+                "{program:?} is relative to the working directory {}",
                 self.shown.display()
-            )
+            ))
         } else {
-            String::new()
+            None
         };
-        ResolveError::Missing { path, hint }
+        ResolveError::Missing { path, why }
     }
 
     fn examine(&self, searched: &Path, fd: OwnedFd, stat: &Stat) -> Result<Found, ResolveError> {

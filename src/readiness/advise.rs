@@ -1,7 +1,5 @@
 //! The line that helps the author of a worker that cannot take its socket.
 
-use std::fmt::Write as _;
-
 use super::evidence::Wanted;
 use super::foreign::Foreign;
 
@@ -23,66 +21,115 @@ pub fn says_address_in_use(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
     })
 }
 
-/// What to tell about a worker that does not serve the socket it was given.
-///
-/// `elsewhere` is where it listens instead; `None` when it ended because its address was
-/// taken. `has_balance`: this version knows `route = "balance"`.
-pub fn advise(
-    comm: &str,
-    pid: i32,
-    elsewhere: Option<&Foreign>,
-    wanted: &Wanted,
-    argv: &[String],
-    has_balance: bool,
-) -> String {
-    let mut text = String::new();
-    let given = format!("{} ({})", wanted.name, wanted.address);
-    // Writing to a String cannot fail.
-    let _ = match elsewhere {
-        Some(foreign) => write!(
-            text,
+/// What a worker did instead of waiting on the sockets that it was given.
+#[derive(Debug, Clone, Copy)]
+pub enum Instead<'a> {
+    /// It listens there.
+    ListensOn(&'a Foreign),
+    /// It ended because its address was taken: by the very socket that it was given.
+    AddressInUse,
+    /// Nothing that could be seen, until `ready.timeout`.
+    Nothing,
+}
+
+/// A worker that does not serve the sockets that it was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Astray<'a> {
+    /// What it did instead.
+    pub instead: Instead<'a>,
+    /// The process that was started: `LISTEN_PID` is its number.
+    pub pid: i32,
+    /// The command.
+    pub argv: &'a [String],
+    /// The shell that runs the command, when one does: `sh -c …`, or a `#!` script.
+    pub shell: Option<&'a str>,
+    /// What it was given, and what counts for readiness.
+    pub wanted: &'a [Wanted],
+}
+
+/// What to tell about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// What was seen.
+    pub fact: String,
+    /// What its author can do.
+    pub hint: String,
+}
+
+/// The words for a worker that does not serve the sockets that it was given.
+pub fn advise(astray: &Astray<'_>) -> Advice {
+    let Astray { pid, wanted, .. } = astray;
+    let given: Vec<String> = wanted
+        .iter()
+        .map(|wanted| format!("{} ({})", wanted.name, wanted.address))
+        .collect();
+    let given = given.join(", ");
+    let program = base_name(astray.argv.first().map_or("the program", String::as_str));
+    let fact = match astray.instead {
+        Instead::ListensOn(foreign) => format!(
             "{} (pid {}) listens on {} and not on the socket it was given, {given}",
             foreign.comm, foreign.pid, foreign.address
         ),
-        None => write!(
-            text,
-            "{comm} (pid {pid}) ended because its address is in use: handover holds {given} and \
-             passes it on as an open socket, which the program must take instead of binding its own"
+        Instead::AddressInUse => format!(
+            "{program} (pid {pid}) ended because its address is in use: handover holds {given} and passes it on"
         ),
+        Instead::Nothing if wanted.len() > 1 => {
+            format!("it was not seen waiting on each of its sockets, {given}")
+        }
+        Instead::Nothing => format!("no thread of it ever waited on {given}"),
     };
-    let name = elsewhere.map_or(comm, |foreign| foreign.comm.as_str());
-    let port = elsewhere.and_then(|foreign| foreign.port).or(wanted.port);
-    if has_balance {
-        let _ = write!(
-            text,
-            "; if it cannot take one: handover run -l {} -- {}",
-            listen_flag(wanted),
-            with_port_template(argv, port)
+    Advice {
+        fact,
+        hint: hint(astray),
+    }
+}
+
+fn hint(astray: &Astray<'_>) -> String {
+    let below = match astray.instead {
+        Instead::ListensOn(foreign) => foreign.pid != astray.pid,
+        Instead::AddressInUse | Instead::Nothing => true,
+    };
+    if let Some(shell) = astray.shell.filter(|_| below) {
+        return format!(
+            "LISTEN_PID names the shell ({shell}, pid {}), so a program that it starts ignores the sockets: \
+             write `exec` before the command in the script",
+            astray.pid
         );
-        return text;
     }
-    let _ = write!(
-        text,
-        "; it has to take the socket itself (this version of handover has no route = \"balance\" yet, \
-         which will serve programs that cannot): the sockets are the descriptors from 3 on, \
-         LISTEN_FDS says how many and LISTEN_FDNAMES their names"
+    let comm = match astray.instead {
+        Instead::ListensOn(foreign) => foreign.comm.as_str(),
+        _ => "",
+    };
+    let how = snippet(comm, astray.argv).map_or_else(
+        || "LISTEN_FDS says how many there are, see examples/server.py".to_owned(),
+        str::to_owned,
     );
-    if let Some(how) = snippet(name, argv) {
-        let _ = write!(text, "; for the first one: {how}");
+    let take = format!("the socket is descriptor 3: {how}");
+    match astray.instead {
+        Instead::Nothing => format!(
+            "{take}; if it is only slow, a longer ready.timeout; if it can be seen otherwise, ready.on = \"notify\", \
+             \"output:REGEX\" or \"uptime:5s\""
+        ),
+        _ => format!(
+            "{take}; for programs that cannot take one, route = \"balance\" comes in a later version"
+        ),
     }
-    text.push_str("; examples/server.py shows all of it");
-    text
+}
+
+/// The shell that a command's program is, by its name.
+pub fn shell_named(program: &str) -> Option<&str> {
+    const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"];
+    Some(base_name(program)).filter(|name| SHELLS.contains(name))
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// How programs of a kind take descriptor 3.
 fn snippet(comm: &str, argv: &[String]) -> Option<&'static str> {
-    let program = argv
-        .first()
-        .map_or("", |word| word.rsplit('/').next().unwrap_or(word));
-    let arguments = argv
-        .iter()
-        .skip(1)
-        .map(|word| word.rsplit('/').next().unwrap_or(word));
+    let program = argv.first().map_or("", |word| base_name(word));
+    let arguments = argv.iter().skip(1).map(|word| base_name(word));
     // Servers before interpreters: gunicorn's process is python3.
     let names: Vec<&str> = arguments.chain([program, comm]).collect();
     const KINDS: [(&[&str], &str); 9] = [
@@ -116,70 +163,18 @@ fn snippet(comm: &str, argv: &[String]) -> Option<&'static str> {
         .map(|&(_, how)| how)
 }
 
-/// The address as one types it after `-l`.
-fn listen_flag(wanted: &Wanted) -> String {
-    match wanted.port {
-        Some(port)
-            if wanted.address.starts_with("0.0.0.0:") || wanted.address.starts_with("[::]:") =>
-        {
-            format!(":{port}")
-        }
-        _ => quote(&wanted.address),
-    }
-}
-
-/// The command with its port as a template: in place where it names one, else appended.
-fn with_port_template(argv: &[String], port: Option<u16>) -> String {
-    let port = port.map(|port| port.to_string());
-    let mut replaced = false;
-    let mut words: Vec<String> = argv
-        .iter()
-        .skip(1)
-        .map(|word| {
-            let head = port.as_deref().and_then(|port| word.strip_suffix(port));
-            match head {
-                Some(head) if head.is_empty() || head.ends_with([':', '=']) => {
-                    replaced = true;
-                    format!("{head}{{port}}")
-                }
-                _ => word.clone(),
-            }
-        })
-        .collect();
-    if !replaced {
-        words.extend(["--port".into(), "{port}".into()]);
-    }
-    let first = argv.first().map(String::as_str);
-    first
-        .into_iter()
-        .chain(words.iter().map(String::as_str))
-        .map(quote)
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-/// A word as a shell takes it.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+{}[]".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn wanted() -> [Wanted; 1] {
+        [Wanted {
             inode: 1,
             datagram: false,
             name: "http".into(),
             address: "0.0.0.0:8080".into(),
             port: Some(8080),
-        }
+        }]
     }
 
     fn foreign() -> Foreign {
@@ -195,71 +190,91 @@ mod tests {
         words.split(' ').map(str::to_owned).collect()
     }
 
+    fn told(instead: Instead<'_>, pid: i32, command: &str, shell: Option<&str>) -> Advice {
+        advise(&Astray {
+            instead,
+            pid,
+            argv: &argv(command),
+            shell,
+            wanted: &wanted(),
+        })
+    }
+
     #[test]
-    fn with_balance_it_is_the_designed_line() {
-        let text = advise(
-            "sh",
-            811,
-            Some(&foreign()),
-            &wanted(),
-            &argv("python3 app.py"),
-            true,
-        );
+    fn a_worker_that_listens_elsewhere_is_told_how_to_take_its_socket() {
+        let foreign = foreign();
+        let advice = told(Instead::ListensOn(&foreign), 812, "python3 app.py", None);
         assert_eq!(
-            text,
+            advice.fact,
             "python3 (pid 812) listens on 0.0.0.0:3000 and not on the socket it was given, \
-             http (0.0.0.0:8080); if it cannot take one: \
-             handover run -l :8080 -- python3 app.py --port {port}"
+             http (0.0.0.0:8080)"
         );
-    }
-
-    #[test]
-    fn a_port_in_the_command_becomes_the_template() {
-        let with = |words: &str| with_port_template(&argv(words), Some(3000));
-        assert_eq!(with("app --port=3000 -v"), "app --port={port} -v");
-        assert_eq!(with("app -b 0.0.0.0:3000"), "app -b 0.0.0.0:{port}");
-        assert_eq!(with("app -p 3000"), "app -p {port}");
-        assert_eq!(with("app 13000"), "app 13000 --port {port}");
-        let spaced = ["sh".to_owned(), "-c".to_owned(), "it's 1".to_owned()];
         assert_eq!(
-            with_port_template(&spaced, None),
-            r"sh -c 'it'\''s 1' --port {port}"
+            advice.hint,
+            "the socket is descriptor 3: socket.socket(fileno=3); for programs that cannot take one, \
+             route = \"balance\" comes in a later version"
         );
     }
 
     #[test]
-    fn without_balance_it_says_so_and_what_to_do_now() {
-        let text = advise(
-            "sh",
-            811,
-            Some(&foreign()),
-            &wanted(),
-            &argv("python3 app.py"),
-            false,
-        );
-        for part in [
-            "python3 (pid 812) listens on 0.0.0.0:3000 and not on the socket it was given",
-            "no route = \"balance\" yet",
-            "descriptors from 3 on",
-            "socket.socket(fileno=3)",
-            "examples/server.py",
+    fn below_a_shell_the_word_that_is_missing_is_exec() {
+        let foreign = foreign();
+        for instead in [
+            Instead::ListensOn(&foreign),
+            Instead::AddressInUse,
+            Instead::Nothing,
         ] {
-            assert!(text.contains(part), "{part:?} is not in {text:?}");
+            let advice = told(instead, 811, "./serve.sh", Some("sh"));
+            assert!(
+                advice
+                    .hint
+                    .starts_with("LISTEN_PID names the shell (sh, pid 811)")
+                    && advice.hint.contains("`exec`"),
+                "{advice:?}"
+            );
         }
-        assert!(
-            !text.contains("{port}"),
-            "nothing to type that does not work: {text}"
-        );
+        // The shell itself became the program.
+        let advice = told(Instead::ListensOn(&foreign), 812, "./serve.sh", Some("sh"));
+        assert!(!advice.hint.contains("exec"), "{advice:?}");
     }
 
     #[test]
     fn a_worker_that_died_of_its_address() {
-        let text = advise("node", 9, None, &wanted(), &argv("node server.js"), false);
+        let advice = told(Instead::AddressInUse, 9, "node server.js", None);
         assert!(
-            text.starts_with("node (pid 9) ended because its address is in use"),
-            "{text}"
+            advice
+                .fact
+                .starts_with("node (pid 9) ended because its address is in use"),
+            "{advice:?}"
         );
-        assert!(text.contains("server.listen({ fd: 3 })"), "{text}");
+        assert!(
+            advice.hint.contains("server.listen({ fd: 3 })"),
+            "{advice:?}"
+        );
+    }
+
+    #[test]
+    fn a_worker_that_never_touched_its_socket() {
+        let advice = told(Instead::Nothing, 9, "./server", None);
+        assert_eq!(
+            advice.fact,
+            "no thread of it ever waited on http (0.0.0.0:8080)"
+        );
+        for part in [
+            "examples/server.py",
+            "ready.timeout",
+            "\"notify\"",
+            "\"uptime:5s\"",
+        ] {
+            assert!(advice.hint.contains(part), "{part:?} is not in {advice:?}");
+        }
+    }
+
+    #[test]
+    fn shells_are_known_by_their_names() {
+        assert_eq!(shell_named("/bin/sh"), Some("sh"));
+        assert_eq!(shell_named("bash"), Some("bash"));
+        assert_eq!(shell_named("/usr/bin/python3"), None);
     }
 
     #[test]

@@ -43,7 +43,7 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-pub use advise::{advise, says_address_in_use};
+pub use advise::{Advice, Astray, Instead, advise, says_address_in_use, shell_named};
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
 pub use observe::Observer;

@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod leftovers;
 mod listeners;
+mod newcomers;
 mod refusals;
 mod releases;
 mod runtime_dir;

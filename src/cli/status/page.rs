@@ -2,7 +2,7 @@
 
 use crate::cli::table::{Cell, Table};
 use crate::cli::terminal::{Paint, Tone};
-use crate::cli::text::{clean, fit, shell};
+use crate::cli::text::{clean, fit, shell, wrap};
 use crate::control::view::{
     GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
     OperationView, Status, WorkerState, WorkerView,
@@ -12,14 +12,18 @@ use crate::control::{Span, Timestamp};
 /// A command longer than this is cut: `--json` has it all.
 const COMMAND_MAX: usize = 48;
 
-/// The whole page, without a last newline.
-pub(super) fn render(status: &Status, paint: Paint) -> String {
-    let sections = [
-        header(status, paint),
-        generations(status).lines(paint),
+/// The whole page, without a last newline. What is longer than `columns` is cut in tables where nobody needs all of
+/// it, and broken elsewhere.
+pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
+    let mut generations = generations(status);
+    generations.shrink(columns, &["LABEL", "RELEASE"]);
+    let broken = |lines: Vec<String>| lines.iter().map(|line| wrap(line, columns)).collect();
+    let sections: [Vec<String>; 5] = [
+        broken(header(status, paint)),
+        generations.lines(paint),
         workers(status).lines(paint),
         listeners(&status.listeners).lines(paint),
-        footer(status, paint),
+        broken(footer(status, paint)),
     ];
     let sections: Vec<String> = sections
         .into_iter()
@@ -69,7 +73,7 @@ fn generations(status: &Status) -> Table {
         table.row(vec![
             Cell::new(generation.number),
             Cell::new(generation.state).tone(generation_tone(generation.state)),
-            Cell::new(age(status.at, generation.started_at)),
+            Cell::new(age(status.at, generation.started_at)).right(),
             Cell::maybe(generation.label.as_deref()),
             Cell::new(command),
             Cell::new(generation.release.pinned),

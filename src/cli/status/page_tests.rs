@@ -68,9 +68,9 @@ web  upgrading  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
 the release is `./server v7`, asked for by uid 0 on 2026-03-20
 warning: web.toml changed since it was read
 
-GENERATION  STATE     AGE         LABEL  RELEASE                                 PINNED
-8           starting  0 s         v8     python3 /srv/v8/server.py --name 'a b'  path
-7           active    6 min 5 s   v7     python3 /srv/v7/server.py --name 'a b'  path
+GENERATION  STATE            AGE  LABEL  RELEASE                                 PINNED
+8           starting         0 s  v8     python3 /srv/v8/server.py --name 'a b'  path
+7           active     6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
 6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'  path    \
 12 connections left, 18 s left, /srv/v6/server.py changed since
 
@@ -87,7 +87,7 @@ dns       udp:0.0.0.0:53           systemd  both generations read from it while 
 under way: upgrade up_8 for 1 s, asked by uid 0 (pid 4800)
 last upgrade: up_7 failed, generation 6 to 7, 6 min 6 s ago, took 1.2 s: exit code 3
 upgrades: 6 succeeded, 1 failed, 0 rolled back";
-    assert_eq!(render(&busy(), Paint(false)), expected);
+    assert_eq!(render(&busy(), Paint(false), usize::MAX), expected);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_quiet_master_has_no_empty_columns() {
     let expected = "\
 web  serving  generation 7  direct  pid 4711  up 3 h 12 min  handover 0.1.0
 
-GENERATION  STATE   AGE        LABEL  RELEASE                                 PINNED
+GENERATION  STATE         AGE  LABEL  RELEASE                                 PINNED
 7           active  6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
 
 WORKER  STATE  PID  READY AFTER  BY
@@ -113,7 +113,7 @@ WORKER  STATE  PID  READY AFTER  BY
 
 LISTENER  ADDRESS       BACKLOG
 http      0.0.0.0:8080     4096";
-    assert_eq!(render(&status, Paint(false)), expected);
+    assert_eq!(render(&status, Paint(false), usize::MAX), expected);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_master_that_just_began_has_a_header() {
     status.upgrades = crate::control::view::UpgradesView::default();
     status.started_at = status.at;
     assert_eq!(
-        render(&status, Paint(false)),
+        render(&status, Paint(false), usize::MAX),
         "web  starting  direct  pid 4711  up 0 s  handover 0.1.0"
     );
 }
@@ -139,9 +139,28 @@ fn nothing_on_the_page_steers_the_terminal() {
     status.generations[0].label = Some(evil.clone());
     status.generations[0].release.command = vec![evil.clone()];
     status.listeners[0].note = Some(evil);
-    assert!(!render(&status, Paint(false)).contains(['\u{1b}', '\u{7}']));
+    assert!(!render(&status, Paint(false), usize::MAX).contains(['\u{1b}', '\u{7}']));
     assert!(
-        render(&status, Paint(true)).contains("\u{1b}[2m"),
+        render(&status, Paint(true), usize::MAX).contains("\u{1b}[2m"),
         "headings are dim"
+    );
+}
+
+#[test]
+fn on_a_narrow_terminal_what_is_long_is_cut_or_broken() {
+    let mut status = busy();
+    status.generations[0].label = Some("a-label-that-is-rather-long".to_owned());
+    status.generations[2].release.changed_files.clear();
+    let page = render(&status, Paint(false), 80);
+    let wide: Vec<&str> = page
+        .lines()
+        .filter(|line| {
+            line.chars().count() > 80 && !line.contains(" left") && !line.starts_with("dns")
+        })
+        .collect();
+    assert_eq!(wide, [""; 0], "{page}");
+    assert!(
+        page.contains("python3 /srv/v8/") && page.contains("\n    "),
+        "{page}"
     );
 }

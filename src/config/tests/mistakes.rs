@@ -49,6 +49,11 @@ const MISTAKES: &[Mistake] = &[
     // Sections and keys.
     ("[readdy]\non = \"auto\"", (1, 2), "readdy is no key or section", "did you mean ready?"),
     ("[service]\nx = 1", (1, 2), "service is no key or section", "sections: app, listen"),
+    ("[health]\nintervall = \"3s\"", (2, 1), "intervall is no key of [health]", "health.interval is not in this version: remove it; app.watchdog"),
+    ("[hooks]\nwhatever = 1", (2, 1), "whatever is no key of [hooks]", "nothing of [hooks] is in this version: remove it; run the command around"),
+    ("[upgrade]\ncanry = 1", (2, 1), "canry is no key of [upgrade]", "upgrade.canary is not in this version: remove it; upgrade.bake"),
+    ("[canary]\nworkers = 1", (1, 2), "canary is no key or section", "upgrade.canary is not in this version"),
+    ("[helth]\ncheck = \"exec:true\"", (1, 2), "helth is no key or section", "[health] is not in this version"),
     ("[ready]\ntimout = \"3s\"", (2, 1), "timout is no key of [ready]", "did you mean timeout?"),
     ("[ready]\nbake = \"3s\"", (2, 1), "bake is no key of [ready]", "did you mean bake under [upgrade]?"),
     ("[drain]\nstop-signal = \"INT\"", (2, 1), "is no key of [drain]", "did you mean signal under [drain]?"),
@@ -72,7 +77,9 @@ const MISTAKES: &[Mistake] = &[
     ("[ready]\non = \"uptime:1m\"", (2, 6), "ready.timeout gives up after 30s", "write ready.timeout = \"70s\""),
     ("[ready]\nsettle = \"30s\"", (2, 10), "ready.timeout gives up after 30s", "write settle = \"1s\""),
     ("[ready]\ntimeout = \"500ms\"", (2, 11), "is 500ms, not more than ready.settle (1s)", "longer timeout"),
-    ("[ready]\non = \"http:healthz\"", (2, 6), "must have a path after http:", "write on = \"http:/healthz\""),
+    ("[ready]\non = \"http:healthz\"", (2, 6), "\"http:healthz\" is not available in handover", "write on = \"auto\""),
+    ("[ready]\non = \"/healthz\"", (2, 6), "\"/healthz\" is not available in handover", "come with health checks"),
+    ("[ready]\non = \"http\"", (2, 6), "\"http\" is not available in handover", "write on = \"auto\""),
     ("[ready]\non = \"http:/healthz\"", (2, 6), "\"http:/healthz\" is not available in handover", "write on = \"auto\""),
     ("[ready]\non = \"exec:./ok\"", (2, 6), "\"exec:./ok\" is not available in handover", "write on = \"auto\""),
     // Numbers, signals, words, sizes.

@@ -18,6 +18,12 @@ pub struct OperationView {
     pub result: Option<OperationResult>,
     /// Why it ended so, for people; null when it is `done`.
     pub reason: Option<String>,
+    /// What can be done about it, where that is known.
+    #[serde(default)]
+    pub hint: Option<String>,
+    /// The operation that brings the same release already: this one shares its answer.
+    #[serde(default)]
+    pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
     /// The label that the caller gave.
@@ -67,6 +73,8 @@ impl OperationView {
             state: OperationState::Queued,
             result: None,
             reason: None,
+            hint: None,
+            joined: None,
             by,
             label: None,
             from: None,

@@ -1,7 +1,7 @@
 //! A worker that listens somewhere else than on what it was given.
 
 use super::*;
-use crate::readiness::{advise, foreign_listeners};
+use crate::readiness::{Astray, Instead, advise, foreign_listeners};
 
 #[test]
 fn what_it_listens_on_instead_is_named() {
@@ -19,17 +19,17 @@ fn what_it_listens_on_instead_is_named() {
         assert_eq!(found[0].pid == program.pid(), way == "elsewhere");
         assert!(found[0].comm.starts_with("python3"), "{found:?}");
         let argv = ["python3".to_owned(), "app.py".to_owned()];
-        let line = advise(
-            "python3",
-            program.pid(),
-            found.first(),
-            &wanted[0],
-            &argv,
-            false,
-        );
+        let line = advise(&Astray {
+            instead: Instead::ListensOn(&found[0]),
+            pid: program.pid(),
+            argv: &argv,
+            shell: None,
+            wanted: &wanted,
+        });
         assert!(
-            line.contains(&format!("listens on 127.0.0.1:{port} and not")),
-            "{line}"
+            line.fact
+                .contains(&format!("listens on 127.0.0.1:{port} and not")),
+            "{line:?}"
         );
         never_accepts(&mut Observer::new(program.pid(), wanted, vec![]));
     }

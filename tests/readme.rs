@@ -1,0 +1,261 @@
+//! What README.md tells people to type is typed here, and what it shows must be what comes.
+//!
+//! Commands stand in indented blocks, behind `$ ` where their output follows. Of that output the words count, not the
+//! numbers. A block after `<!-- not run: … -->` is left out; a command whose program is not installed is, too.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Far above what anything here takes, also on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A command, and the lines that README shows below it.
+#[derive(Debug)]
+struct Step {
+    command: String,
+    output: Vec<String>,
+}
+
+/// The indented blocks of a section; the part before the first heading is the section "".
+fn blocks(section: &str) -> Vec<Vec<String>> {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("README.md");
+    let (mut here, mut run) = (section.is_empty(), true);
+    let (mut blocks, mut inside): (Vec<Vec<String>>, bool) = (Vec::new(), false);
+    for line in readme.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            here = heading == section;
+        }
+        run = match line.trim() {
+            "" => run,
+            comment if comment.starts_with("<!-- not run") => false,
+            _ if line.starts_with("    ") => run,
+            _ => true,
+        };
+        let code = line.strip_prefix("    ").filter(|_| here && run);
+        match (code, line.is_empty()) {
+            (Some(code), _) if inside => blocks.last_mut().expect("begun").push(code.to_owned()),
+            (Some(code), _) => blocks.push(vec![code.to_owned()]),
+            // An empty line inside a table of `status` belongs to its output.
+            (None, true) if inside => continue,
+            (None, _) => {}
+        }
+        inside = code.is_some();
+    }
+    blocks
+}
+
+/// The commands behind `$ `, each with its output.
+fn steps(blocks: Vec<Vec<String>>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in blocks.into_iter().flatten() {
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(command), _) => steps.push(Step {
+                command: command.to_owned(),
+                output: Vec::new(),
+            }),
+            (None, Some(step)) => step.output.push(line),
+            (None, None) => panic!("output without a command: {line}"),
+        }
+    }
+    steps
+}
+
+/// Words that are the same in every run: no numbers, no user's name.
+fn words(text: &str) -> BTreeSet<&str> {
+    let separators = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    text.split(separators)
+        .filter(|word| word.len() > 2 && word.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .filter(|word| *word != "root")
+        .collect()
+}
+
+/// A shell in which README's words mean what they mean to its reader.
+struct Reader {
+    runtime: tempfile::TempDir,
+    port: u16,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self {
+            runtime: tempfile::tempdir().expect("a directory"),
+            port: free.local_addr().expect("an address").port(),
+        }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let built = PathBuf::from(env!("CARGO_BIN_EXE_handover"));
+        let own = built.parent().expect("a directory").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("/bin/sh");
+        // 8080 may be taken on this machine.
+        let line = line.replace(":8080", &format!(":{}", self.port));
+        command.arg("-c").arg(line).current_dir(ROOT);
+        command.env("PATH", format!("{own}:{path}"));
+        command.env("RUNTIME_DIRECTORY", self.runtime.path());
+        for name in [
+            "NOTIFY_SOCKET",
+            "JOURNAL_STREAM",
+            "INVOCATION_ID",
+            "LISTEN_FDS",
+        ] {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// `handover run …`, until it is ready.
+    fn start(&self, line: &str) -> Running {
+        let mut command = self.command(&format!("exec {line}"));
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a shell");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                // Nobody may listen any more.
+                drop(sender.send(line));
+            }
+        });
+        let mut running = Running {
+            child,
+            lines,
+            said: String::new(),
+        };
+        running.wait_said("generation 1 is active");
+        running
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().expect("a shell")
+    }
+}
+
+/// A master that README started.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    said: String,
+}
+
+impl Running {
+    fn wait_said(&mut self, part: &str) {
+        while !self.said.contains(part) {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("no {part:?}: {error}; {}", self.said));
+            self.said += &line;
+            self.said.push('\n');
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a PID"));
+        // The first drains, the second does not wait; one that ended already is a zombie of ours.
+        for _ in 0..2 {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        drop(self.child.wait());
+    }
+}
+
+/// What was shown must be in what came.
+#[track_caller]
+fn compare(command: &str, shown: &[String], came: &str) {
+    let came_words = words(came);
+    for line in shown {
+        let missing: Vec<_> = words(line).difference(&came_words).copied().collect();
+        assert!(
+            missing.is_empty(),
+            "`{command}`: README shows {line:?}, {missing:?} is not in\n{came}"
+        );
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+#[test]
+fn the_first_two_commands_work() {
+    let commands: Vec<String> = blocks("").concat();
+    assert_eq!(
+        commands[0], "cargo install --path .",
+        "the built binary stands for it"
+    );
+    let reader = Reader::new();
+    let _master = reader.start(&commands[1]);
+    let upgrade = reader.run(&commands[2]);
+    assert!(upgrade.status.success(), "{upgrade:?}");
+}
+
+#[test]
+fn the_five_minutes_are_as_they_are_shown() {
+    let reader = Reader::new();
+    let mut master: Option<Running> = None;
+    let all = steps(blocks("Five minutes"));
+    assert!(all.len() > 6, "{all:?}");
+    for Step { command, output } in all {
+        let program = command.split(' ').next().unwrap_or_default();
+        if program != "handover" && !is_installed(program) {
+            continue;
+        }
+        if command.starts_with("handover run") {
+            let running = reader.start(&command);
+            // The rest is for a terminal.
+            let logged: Vec<_> = output
+                .into_iter()
+                .filter(|line| line.contains("INFO"))
+                .collect();
+            compare(&command, &logged, &running.said);
+            master = Some(running);
+            continue;
+        }
+        let ended = reader.run(&command);
+        let came = [ended.stdout, ended.stderr].concat();
+        let came = String::from_utf8_lossy(&came);
+        let code = i32::from(
+            output
+                .iter()
+                .any(|line| line.contains(": upgrade failed: ")),
+        );
+        assert_eq!(ended.status.code(), Some(code), "`{command}`: {came}");
+        compare(&command, &output, &came);
+    }
+    let mut master = master.expect("a master was started");
+    let status = master.child.wait().expect("our own child");
+    assert_eq!(status.code(), Some(0), "the tour ends with a stop");
+}
+
+#[test]
+fn the_ten_lines_are_a_config() {
+    let text = blocks("Ten lines of TOML").concat().join("\n");
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("web.toml");
+    fs::write(&file, text).expect("written");
+    let mut check = Command::new(env!("CARGO_BIN_EXE_handover"))
+        .args(["check", "--file-only"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("handover runs");
+    let mut said = String::new();
+    let stderr = check.stderr.as_mut().expect("a pipe");
+    stderr.read_to_string(&mut said).expect("text");
+    assert!(check.wait().expect("our own child").success(), "{said}");
+}
