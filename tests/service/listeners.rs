@@ -302,13 +302,11 @@ fn f08_a_unix_path_that_a_stranger_took_comes_back_when_the_stranger_goes() {
     let service = start
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
-    std::fs::remove_file(&path).expect("the path is there");
-    let stranger = eventually("a stranger is quick enough", || {
-        UnixListener::bind(&path).ok().or_else(|| {
-            std::fs::remove_file(&path).ok();
-            None
-        })
-    });
+    // Renamed over it, a stranger that listens is there at once: a bound one that does not listen yet
+    // would pass for a dead one, and be replaced.
+    let beside = path.with_file_name("stranger.sock");
+    let stranger = UnixListener::bind(&beside).expect("a stranger");
+    std::fs::rename(&beside, &path).expect("the stranger takes the path");
     let event = service.wait_event("listener_failed");
     let reason = event["reason"].as_str().expect("a sentence");
     assert!(reason.contains("taken over by"), "{reason}");
