@@ -1,7 +1,7 @@
 //! One rollout (upgrade, reload or rollback) as a table: what a happening
 //! means in a given phase. Canary and rolling are further phases of it.
 
-use super::types::{Failure, GenerationNumber, OperationId, ReleaseId, Request};
+use super::types::{Failure, GenerationNumber, Kind, OperationId, ReleaseId, Request};
 
 /// Where a rollout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,6 +150,10 @@ impl Queued {
             request,
             waiters: vec![request.operation],
         }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.request.kind
     }
 
     pub(super) fn release(&self) -> ReleaseId {

@@ -54,6 +54,9 @@ pub enum Kind {
         /// The earlier generation.
         to: GenerationNumber,
     },
+    /// A new generation of the release that is active when its turn comes: the old one's
+    /// workers cannot see what was changed below them. Any other call that waits serves as well.
+    Renew,
 }
 
 /// A call for a new generation.

@@ -35,9 +35,12 @@ impl Fleet {
     /// Takes the queued place. Whoever waits there for the same release waits
     /// on, whoever waits for another is told.
     fn queue(&mut self, request: Request) {
+        if request.kind == Kind::Renew && self.queued.is_some() {
+            return self.answer(request.operation, Outcome::Superseded);
+        }
         self.tell(Note::Queued(request.operation));
         match &mut self.queued {
-            Some(queued) if queued.release() == request.release => {
+            Some(queued) if queued.kind() != Kind::Renew && queued.release() == request.release => {
                 queued.waiters.push(request.operation);
                 // An upgrade makes a new generation in any case: it outweighs.
                 if request.kind != Kind::Reload {
@@ -54,7 +57,7 @@ impl Fleet {
         }
     }
 
-    fn begin(&mut self, request: Request, waiters: Vec<OperationId>, retries: u32) {
+    fn begin(&mut self, mut request: Request, waiters: Vec<OperationId>, retries: u32) {
         if let (Kind::Reload, Some(active)) = (request.kind, self.active())
             && active.release == request.release
         {
@@ -64,11 +67,14 @@ impl Fleet {
             }
             return self.next();
         }
+        if let (Kind::Renew, Some(active)) = (request.kind, self.active()) {
+            request.release = active.release;
+        }
         let number = self.next_number;
         self.next_number += 1;
         let stands_for = match request.kind {
             Kind::Rollback { to } => self.stands_for(to),
-            Kind::Upgrade | Kind::Reload => number,
+            Kind::Upgrade | Kind::Reload | Kind::Renew => number,
         };
         let generation = Generation::new(number, request.release, stands_for, &self.policy);
         let workers = generation.worker_ids();

@@ -90,6 +90,8 @@ impl Master {
         worker.last_pid = pid;
         worker.child = Some(child);
         self.workers.by_pid.insert(pid, id);
+        // It is the one that serves, or will.
+        self.watch(id);
         true
     }
 
@@ -208,7 +210,7 @@ impl Master {
 
     /// Tells a worker to end by the signal of the config.
     pub(super) fn drain_worker(&mut self, id: WorkerId) {
-        let signal = self.config().drain.signal.number();
+        let signal = self.manner(id.generation).drain_signal.number();
         self.watching.forget(id);
         if self.cancel_launch(id) {
             return;

@@ -101,7 +101,7 @@ impl Master {
             {
                 advise(Instead::AddressInUse)
             }
-            Cause::ReadyTimeout => match &self.config().ready.on {
+            Cause::ReadyTimeout => match &self.manner(id.generation).ready.on {
                 ReadyOn::Auto | ReadyOn::Accepting if !wanted.is_empty() => {
                     advise(Instead::Nothing)
                 }

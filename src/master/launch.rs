@@ -140,7 +140,7 @@ impl Master {
         worker.child = Some(child);
         worker.launched_at = Instant::now();
         if let Some(output) = made.output {
-            let pattern = Pattern::of(&self.config().ready.on);
+            let pattern = Pattern::of(&self.manner(id.generation).ready.on);
             worker.tasks = output::follow(&output, &made.readers, pattern, &self.inputs);
             worker.output = Some(output);
             worker.readers = made.readers;
@@ -264,7 +264,9 @@ impl Master {
             "NOTIFY_SOCKET",
             worker.directory.join("notify").display().to_string(),
         );
-        if let Some(watchdog) = self.config().app.watchdog {
+        // What the fleet waits for, whatever the config says by now.
+        let generation = self.fleet.generation(id.generation);
+        if let Some(watchdog) = generation.and_then(|generation| generation.watchdog) {
             set("WATCHDOG_USEC", watchdog.as_micros().to_string());
         }
         set("HANDOVER_NAME", self.name.clone());

@@ -44,7 +44,7 @@ impl Master {
         let label = Some("a listener was replaced".to_owned());
         let (operation, _) = self.operations.begin(OperationKind::Upgrade, by, label);
         let fixed = false;
-        let kind = Kind::Upgrade;
+        let kind = Kind::Renew;
         let request = Request {
             operation,
             release,

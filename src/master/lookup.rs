@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::environment;
-use super::request::Sticky;
+use super::sticky::Sticky;
 use crate::config::{self, Address, Config, Fault, Faults, Limits, Loaded, Place};
 use crate::control::paths::default_runtime_dir;
 use crate::process::{Plan, Release, ResolveError, Resource, unknown_owner};

@@ -16,11 +16,13 @@
 //! | `request` | from a call to a release to an event of the fleet |
 //! | `lookup` | what a config only names: programs, users, files |
 //! | `releases` | releases by number |
+//! | `sticky` | what an upgrade brought and that stays |
 //! | `environment` | what a worker sees |
 //! | `launch` | from an effect to a process |
 //! | `worker` | a worker as the master holds it |
 //! | `output` | what workers print |
 //! | `watching` | observing readiness |
+//! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
 //! | `ends` | ends of processes, and what they leave behind |
@@ -32,6 +34,7 @@
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod baking;
 mod calls;
 mod chatter;
 mod effects;
@@ -52,11 +55,13 @@ mod sentence;
 mod signals;
 mod start;
 mod status;
+mod sticky;
 mod turn;
 mod watching;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UnixListener;
@@ -73,7 +78,7 @@ use crate::sockets::Listener;
 use crate::systemd::Notifier;
 
 use operations::Operations;
-use releases::Releases;
+use releases::{Manner, Releases};
 use runtime_dir::RuntimeDir;
 use sentence::Told;
 use watching::Watching;
@@ -109,10 +114,11 @@ struct Master {
     /// Workers to be started, a few in each turn of the loop.
     launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
-    request: request::Overrides,
+    request: sticky::Overrides,
     workers: Workers,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
+    queues: baking::Queues,
     listeners: Vec<Listener>,
     launcher: Launcher,
     notifier: Notifier,
@@ -137,6 +143,15 @@ struct Master {
 impl Master {
     fn config(&self) -> &Config {
         &self.loaded.config
+    }
+
+    /// How workers of this generation are watched, and told to end: as when it began.
+    fn manner(&self, generation: GenerationNumber) -> Arc<Manner> {
+        let info = self.generations.get(&generation);
+        info.map_or_else(
+            || Arc::new(Manner::of(self.config())),
+            |info| info.manner.clone(),
+        )
     }
 
     /// The fleet's clock.

@@ -1,7 +1,10 @@
 //! What the fleet decided, as events for people.
 
+use std::sync::Arc;
+
 use super::Master;
 use super::effects::millis;
+use super::releases::Manner;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
@@ -13,6 +16,7 @@ impl Master {
             Note::Starting(number, release) => self.generation_starts(number, release),
             Note::Baking(generation, bake) => {
                 self.mend_backlogs();
+                self.watch_queues();
                 if let Some(info) = self.generations.get_mut(&generation) {
                     info.was_baked = true;
                 }
@@ -109,9 +113,15 @@ impl Master {
     }
 
     fn generation_starts(&mut self, number: GenerationNumber, release: ReleaseId) {
-        let waiting = self.operations.find(|view| {
-            super::operations::is_rollout(view.kind) && view.state == OperationState::Queued
-        });
+        let rollouts = |state: OperationState| {
+            self.operations
+                .find(|view| super::operations::is_rollout(view.kind) && view.state == state)
+        };
+        let waiting = rollouts(OperationState::Queued);
+        // Whoever is under way already waits for another try.
+        for id in rollouts(OperationState::Running) {
+            self.operations.update(id, |view| view.to = Some(number));
+        }
         let from = self.fleet.active().map(|active| active.number);
         let workers = self.fleet.generation(number).map_or(0, |g| g.slots.len());
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
@@ -138,8 +148,11 @@ impl Master {
                 });
             }
         }
-        self.generations
-            .insert(number, GenerationInfo::new(release, label.clone()));
+        let held = self.releases.held(release);
+        let manner = held.map(|held| held.manner.clone());
+        let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
+        let info = GenerationInfo::new(release, manner, label.clone());
+        self.generations.insert(number, info);
         let operation = first;
         self.tell(&Event::GenerationStarted {
             generation: number,

@@ -95,7 +95,7 @@ impl Master {
     fn on_message(&mut self, id: WorkerId, message: Message) {
         match message {
             Message::Ready => {
-                if self.believes_notify() {
+                if self.believes_notify(id) {
                     self.declare_ready(id, "READY=1".to_owned());
                 }
             }
@@ -150,9 +150,10 @@ impl Master {
     }
 
     /// Whether `READY=1` counts under `ready.on`.
-    fn believes_notify(&self) -> bool {
+    fn believes_notify(&self, id: WorkerId) -> bool {
         use crate::config::ReadyOn;
-        matches!(self.config().ready.on, ReadyOn::Auto | ReadyOn::Notify)
+        let manner = self.manner(id.generation);
+        matches!(manner.ready.on, ReadyOn::Auto | ReadyOn::Notify)
     }
 
     fn store(&mut self, id: WorkerId, datagram: &mut Datagram) {

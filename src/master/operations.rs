@@ -17,14 +17,17 @@ pub(super) const FIRST: OperationId = OperationId(0);
 /// Every operation that runs or waits, and the last that ended.
 pub(super) struct Operations {
     next: u64,
+    /// Tells this master's operations from those of the one before it, which began at 1 too.
+    start: u64,
     live: BTreeMap<OperationId, watch::Sender<OperationView>>,
     ended: VecDeque<OperationView>,
 }
 
 impl Operations {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(start: u64) -> Self {
         Self {
             next: FIRST.0 + 1,
+            start: start & 0xffff,
             live: BTreeMap::new(),
             ended: VecDeque::new(),
         }
@@ -39,7 +42,7 @@ impl Operations {
     ) -> (OperationId, watch::Receiver<OperationView>) {
         let id = OperationId(self.next);
         self.next += 1;
-        let mut view = OperationView::new(format!("op-{}", id.0), kind, by);
+        let mut view = OperationView::new(format!("op-{}-{:04x}", id.0, self.start), kind, by);
         view.label = label;
         let (sender, receiver) = watch::channel(view);
         self.live.insert(id, sender);

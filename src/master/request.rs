@@ -1,7 +1,6 @@
 //! From a call or a signal to an event of the fleet: the config is read again,
 //! the release is pinned, and only then anything begins.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -10,8 +9,9 @@ use tokio::sync::watch;
 use super::Master;
 use super::lookup;
 use super::operations::FIRST;
-use crate::config::{self, App, Config, Loaded, Workers};
-use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
+use super::releases::Manner;
+use crate::config::{self, Config, Loaded, Workers};
+use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
 use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
 use crate::process::Release;
@@ -22,28 +22,6 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// The longest label: it is repeated wherever its upgrade is told.
 const LABEL_BYTES_MAX: usize = 256;
-
-/// Command and environment that an `upgrade` brought and that stay once it
-/// succeeded, until the config's `[app]` changes.
-#[derive(Clone, Default)]
-pub(super) struct Sticky {
-    pub(super) command: Option<Vec<String>>,
-    pub(super) env: BTreeMap<String, String>,
-    by: Option<Caller>,
-}
-
-impl Sticky {
-    fn is_empty(&self) -> bool {
-        self.command.is_none() && self.env.is_empty()
-    }
-}
-
-/// What is in force, and what waits for its upgrade to succeed.
-#[derive(Default)]
-pub(super) struct Overrides {
-    sticky: Sticky,
-    waiting: BTreeMap<OperationId, Sticky>,
-}
 
 impl Master {
     /// Begins, queues or joins what is asked; an error changes nothing.
@@ -125,14 +103,15 @@ impl Master {
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let warnings = self.adopt_config(loaded);
-        let release = self.releases.number(release);
+        let manner = Manner::of(self.config());
+        let release = self.releases.number(release, manner, sticky.clone());
         let fleet_kind = match kind {
             OperationKind::Reload => Kind::Reload,
             _ => Kind::Upgrade,
         };
         let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
         self.operations.update(id, |view| view.warnings = warnings);
-        self.request.waiting.insert(id, sticky);
+        self.request.wait_for(id, sticky);
         self.submit(id, release, fleet_kind);
         Ok(receiver)
     }
@@ -168,6 +147,10 @@ impl Master {
             ));
         }
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
+        // What that release ran with is in force again, or the next upgrade would bring back what was rolled back.
+        if let Some(held) = self.releases.held(target.release) {
+            self.request.wait_for(id, held.sticky.clone());
+        }
         self.submit(id, target.release, Kind::Rollback { to: target.number });
         Ok(receiver)
     }
@@ -201,7 +184,9 @@ impl Master {
 
     /// The first generation: of the config as it was read at start.
     pub(super) fn submit_first(&mut self, release: Release) {
-        let release = self.releases.number(release);
+        let config = self.config();
+        let (manner, sticky) = (Manner::of(config), self.sticky_for(config));
+        let release = self.releases.number(release, manner, sticky);
         self.submit(FIRST, release, Kind::Upgrade);
     }
 
@@ -231,58 +216,6 @@ impl Master {
         self.loaded = loaded;
         (self.loaded.config.listen, self.loaded.config.log) = kept;
         warnings
-    }
-
-    /// What earlier upgrades brought, unless the config's `[app]` changed.
-    fn sticky_for(&self, new: &Config) -> Sticky {
-        let release = |app: &App| {
-            let App {
-                command,
-                env,
-                env_file,
-                directory,
-                user,
-                group,
-                ..
-            } = app.clone();
-            (command, env, env_file, directory, user, group)
-        };
-        if release(&self.loaded.config.app) == release(&new.app) {
-            self.request.sticky.clone()
-        } else {
-            Sticky::default()
-        }
-    }
-
-    /// An upgrade that succeeded leaves its command and environment; one that
-    /// failed leaves no trace.
-    pub(super) fn conclude_overrides(&mut self, id: OperationId, result: OperationResult) {
-        if let Some(sticky) = self.request.waiting.remove(&id)
-            && result == OperationResult::Done
-        {
-            self.request.sticky = sticky;
-        }
-    }
-
-    pub(super) fn sticky_sentence(&self) -> Option<String> {
-        let sticky = &self.request.sticky;
-        if sticky.is_empty() {
-            return None;
-        }
-        let by = sticky
-            .by
-            .map_or_else(String::new, |by| format!(", asked by {by}"));
-        let command = sticky.command.as_ref().map(|command| command.join(" "));
-        let command = command.unwrap_or_else(|| "the config's command".to_owned());
-        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
-        let env = match names.is_empty() {
-            true => String::new(),
-            false => format!(" with {} set", names.join(", ")),
-        };
-        Some(format!(
-            "an upgrade{by} runs {command}{env} instead of the config's [app], until that changes \
-             or the master ends"
-        ))
     }
 }
 

@@ -91,6 +91,7 @@ impl Master {
     /// timers, looks at workers, signs of life for systemd.
     fn settle(&mut self) {
         self.look_at_workers();
+        self.look_at_queues();
         self.check_leftovers();
         self.launch_some();
         loop {
@@ -117,6 +118,7 @@ impl Master {
         [
             fleet,
             self.watching.next_look(),
+            self.queues.next_look(),
             self.workers.next_check(),
             self.next_telling(),
         ]

@@ -114,7 +114,7 @@ impl Watching {
 }
 
 /// A listener as the observer knows it.
-fn wanted_of(listener: &Listener) -> Wanted {
+pub(super) fn wanted_of(listener: &Listener) -> Wanted {
     Wanted {
         inode: listener.inode(),
         datagram: listener.is_datagram(),
@@ -170,7 +170,8 @@ impl Master {
         }
         let now = Instant::now();
         let wanted = self.wanted();
-        let ready = &self.config().ready;
+        let manner = self.manner(id.generation);
+        let ready = &manner.ready;
         let (observer, settles) = match ready.on {
             ReadyOn::Auto if wanted.is_empty() => (
                 None,
@@ -248,8 +249,8 @@ impl Master {
 
     /// Nothing can be observed: under `auto`, being alive for long enough counts.
     fn settle_blindly(&mut self, id: WorkerId, reason: String) {
-        let settle = self.config().ready.settle;
-        let strict = self.config().ready.on == ReadyOn::Accepting;
+        let manner = self.manner(id.generation);
+        let strict = manner.ready.on == ReadyOn::Accepting;
         let Some(watched) = self.watching.watched.get_mut(&id).filter(|w| !w.blind) else {
             return;
         };
@@ -260,7 +261,7 @@ impl Master {
                  use \"auto\" or \"notify\""
             ));
         } else {
-            let at = watched.since + settle;
+            let at = watched.since + manner.ready.settle;
             watched.settles = Some((at, reason));
             self.watching.settle_at(Some(at));
         }

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::chatter::Chatter;
 use super::failures::FailureReport;
 use super::output::Output;
+use super::releases::Manner;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Reader};
@@ -159,6 +160,7 @@ impl Workers {
 /// A generation as the master holds it.
 pub(super) struct GenerationInfo {
     pub(super) release: ReleaseId,
+    pub(super) manner: Arc<Manner>,
     pub(super) label: Option<String>,
     pub(super) started_at: Timestamp,
     /// Descriptors that its workers stored, by slot.
@@ -174,9 +176,10 @@ pub(super) struct GenerationInfo {
 }
 
 impl GenerationInfo {
-    pub(super) fn new(release: ReleaseId, label: Option<String>) -> Self {
+    pub(super) fn new(release: ReleaseId, manner: Arc<Manner>, label: Option<String>) -> Self {
         Self {
             release,
+            manner,
             label,
             started_at: Timestamp::now(),
             stores: BTreeMap::new(),

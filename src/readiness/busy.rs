@@ -84,30 +84,51 @@ impl Busy {
         if holdings.is_empty() {
             return Vec::new();
         }
-        let mut served = Vec::new();
-        for (index, listener) in wanted.iter().enumerate() {
-            let through = connections(listener, tree, reader);
-            let taker = holdings.iter().find(|holding| {
-                holding
-                    .sockets
-                    .iter()
-                    .any(|inode| through.binary_search(inode).is_ok())
-            });
-            served.extend(taker.and_then(|holding| {
-                let pid = tree.processes.get(holding.process)?.pid;
-                Some(Served {
-                    index,
-                    how: How::Connection,
-                    pid,
-                    tid: holding.tid,
-                })
-            }));
-        }
+        let mut served = by_connection(&holdings, tree, reader, wanted);
         if !served.is_empty() && served.len() < wanted.len() {
             companions(&holdings, tree, reader, targets, &mut served);
         }
         served
     }
+}
+
+/// Whether a process of this leader's tree holds a connection that came through one of the
+/// listeners: it has accepted at least that one.
+pub fn holds_connection(leader: i32, wanted: &[Wanted]) -> bool {
+    let (mut tree, mut reader) = (Tree::new(leader), Reader::new());
+    if tree.refresh(&mut reader, Instant::now()).is_err() {
+        return false;
+    }
+    let holdings = holdings(&tree, &mut reader);
+    !by_connection(&holdings, &tree, &mut reader, wanted).is_empty()
+}
+
+fn by_connection(
+    holdings: &[Holding],
+    tree: &Tree,
+    reader: &mut Reader,
+    wanted: &[Wanted],
+) -> Vec<Served> {
+    let mut served = Vec::new();
+    for (index, listener) in wanted.iter().enumerate() {
+        let through = connections(listener, tree, reader);
+        let taker = holdings.iter().find(|holding| {
+            holding
+                .sockets
+                .iter()
+                .any(|inode| through.binary_search(inode).is_ok())
+        });
+        served.extend(taker.and_then(|holding| {
+            let pid = tree.processes.get(holding.process)?.pid;
+            Some(Served {
+                index,
+                how: How::Connection,
+                pid,
+                tid: holding.tid,
+            })
+        }));
+    }
+    served
 }
 
 /// Listeners that sit level-triggered in the same epoll set as one that is served.

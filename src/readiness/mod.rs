@@ -44,6 +44,7 @@ mod waits;
 mod tests;
 
 pub use advise::{Advice, Astray, Instead, advise, says_address_in_use, shell_named};
+pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
 pub use observe::Observer;

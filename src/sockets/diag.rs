@@ -90,15 +90,15 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x1 | 0x300;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const STATE_CLOSE: u32 = 7;
-const STATE_LISTEN: u32 = 10;
+pub(super) const STATE_LISTEN: u32 = 10;
 const UNIX_SHOW_NAME_VFS_QUEUE: u32 = 0x1 | 0x2 | 0x10;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_VFS: u16 = 1;
 const UNIX_DIAG_RQLEN: u16 = 4;
-const AF_UNIX: u8 = 1;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_TCP: u8 = 6;
+pub(super) const AF_UNIX: u8 = 1;
+pub(super) const AF_INET: u8 = 2;
+pub(super) const AF_INET6: u8 = 10;
+pub(super) const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
 /// The TCP sockets of `family` that listen (UDP: that are bound) in this network namespace.
@@ -228,7 +228,7 @@ pub fn fuzz(bytes: &[u8]) {
 }
 
 /// Asks for a dump and gives the body of every message of the answer to `each`.
-fn dump(request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
+pub(super) fn dump(request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = connect()?;
     let mut message = Vec::with_capacity(NLMSG_HEADER + request.len());
     // Cannot truncate: a request has at most 56 bytes.
@@ -338,12 +338,7 @@ fn parse_unix(body: &[u8]) -> Option<UnixSocket> {
         queue: 0,
         backlog: 0,
     };
-    let mut attributes = body.get(16..)?;
-    while let (Some(length), Some(kind)) = (u16_at(attributes, 0), u16_at(attributes, 2)) {
-        let length = usize::from(length);
-        let Some(value) = attributes.get(4..length) else {
-            break;
-        };
+    for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             UNIX_DIAG_NAME => socket.name = Some(value.to_owned()),
             UNIX_DIAG_VFS => socket.path_inode = u32_at(value, 0).map(u64::from),
@@ -353,16 +348,29 @@ fn parse_unix(body: &[u8]) -> Option<UnixSocket> {
             }
             _ => {}
         }
-        attributes = attributes.get(aligned(length)..).unwrap_or_default();
     }
     Some(socket)
+}
+
+/// struct nlattr, one after the other (netlink(7)): kind and value.
+pub(super) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
+    let mut found = Vec::new();
+    while let (Some(length), Some(kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
+        let length = usize::from(length);
+        let Some(value) = bytes.get(4..length) else {
+            break;
+        };
+        found.push((kind, value));
+        bytes = bytes.get(aligned(length)..).unwrap_or_default();
+    }
+    found
 }
 
 fn aligned(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
     Some(u32::from_ne_bytes(four))
 }

@@ -12,7 +12,7 @@
 //! | `inherit` | `LISTEN_FDS` |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
-//! | [`diag`], [`holder`] | the kernel's socket tables; who holds a port |
+//! | [`diag`], [`holder`], `queue` | the kernel's socket tables; who holds a port; who waits to be accepted |
 //! | [`pass`] | SCM_RIGHTS |
 //!
 //! Two rules hold throughout: options and flags of a socket are set when it is made and never
@@ -32,6 +32,7 @@ mod open;
 mod options;
 pub mod pass;
 mod path_watch;
+mod queue;
 #[cfg(test)]
 mod testing;
 mod unix_path;
@@ -43,4 +44,5 @@ pub use flags::FlagChange;
 pub use inherit::Inherited;
 pub use listener::{Listener, Origin};
 pub use open::open;
+pub use queue::waiting;
 pub use watch::{Repair, RepairKind, Watch};

@@ -88,6 +88,12 @@ impl Service {
         self.call(Action::Request(Kind::Reload, ReleaseId(release), true))
     }
 
+    /// As the master does it when a listener was replaced below the active generation.
+    pub fn renew(&mut self) -> Call {
+        let release = self.world.fleet.active().expect("it serves").release;
+        self.call(Action::Request(Kind::Renew, release, false))
+    }
+
     /// As the master does it: to what the fleet says.
     pub fn rollback(&mut self) -> Option<Call> {
         let good = self.world.fleet.rollback_target()?;

@@ -281,6 +281,30 @@ fn a_queued_reload_looks_at_what_runs_when_its_turn_comes() {
 }
 
 #[test]
+fn a_renewal_is_of_what_is_active_when_its_turn_comes() {
+    let mut service = Service::serving(policy(1));
+    service.upgrade(2);
+    let renewal = service.renew();
+    service.all_ready(2);
+    service.advance(secs(1));
+    service.all_ready(3);
+    service.advance(secs(1));
+    assert_eq!(service.answer(renewal), Some(Outcome::Active(3)));
+    let renewed = service.world.fleet.generation(3).map(|held| held.release);
+    assert_eq!(renewed, Some(ReleaseId(2)), "not what it replaced");
+}
+
+#[test]
+fn a_renewal_takes_nobodys_place() {
+    let mut service = Service::serving(policy(1));
+    service.upgrade(2);
+    let waiting = service.upgrade(3);
+    let renewal = service.renew();
+    assert_eq!(service.answer(renewal), Some(Outcome::Superseded));
+    assert_eq!(service.answer(waiting), None);
+}
+
+#[test]
 fn retries_are_counted_and_the_last_failure_is_the_answer() {
     let mut service = Service::serving(Policy {
         retries: 2,

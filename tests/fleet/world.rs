@@ -169,6 +169,9 @@ impl World {
             }
             actions.push(Action::Request(Kind::Reload, release, true));
         }
+        if let Some(active) = self.fleet.active() {
+            actions.push(Action::Request(Kind::Renew, active.release, false));
+        }
         if let Some(good) = self.fleet.rollback_target() {
             let kind = Kind::Rollback { to: good.number };
             actions.push(Action::Request(kind, good.release, true));
