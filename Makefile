@@ -1,6 +1,6 @@
 # make check        all that must hold before a change is taken (CI runs this)
 # make test         the tests alone
-# make bench        every figure of the project, beside its peers: about an hour
+# make bench        every figure of the project, beside its peers: about 40 minutes
 # make bench-quick  the same with small numbers: two minutes
 # make fuzz         the property tests with many more cases (CASES=20000)
 # make install      into $(PREFIX)/bin (/usr/local)
