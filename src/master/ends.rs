@@ -6,7 +6,8 @@ use super::Master;
 use super::worker::Leftover;
 use crate::control::Event;
 use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
-use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready, remove_private};
+use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready};
+use crate::readiness::notify::Datagram;
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -173,7 +174,7 @@ impl Master {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.delivered = true;
             worker.hush();
-            drop(remove_private(&worker.directory));
+            self.runtime.discard(&worker.directory);
         }
     }
 

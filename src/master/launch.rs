@@ -72,7 +72,7 @@ impl Master {
             reported: false,
             delivered: false,
             nonce: nonce.clone(),
-            directory: directory.clone(),
+            directory,
             launched_at: Instant::now(),
             output: None,
             readers: Vec::new(),
@@ -110,6 +110,7 @@ impl Master {
                 self.pending
                     .push_back(fleet::Event::Exited(id, Ending::NotStarted));
             }
+                self.runtime.discard(&worker.directory);
         }
     }
 
@@ -128,6 +129,9 @@ impl Master {
             .surroundings(id, &release, &worker.directory)
             .map_err(|error| {
                 format!(
+        self.runtime.restore_rooms().map_err(|error| {
+            format!("the runtime directory was removed and cannot be made again: {error}")
+        })?;
                     "making its files in {} failed: {error}; is the file system full or read-only?",
                     worker.directory.display()
                 )
@@ -171,7 +175,6 @@ impl Master {
         directory: &Path,
     ) -> io::Result<Surroundings> {
         let owner = release.owner();
-        self.runtime.restore_rooms()?;
         private_directory(directory, owner)?;
         let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
         if self.config().log.worker_output == WorkerOutput::Inherit {
