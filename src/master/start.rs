@@ -127,9 +127,9 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
     let release = look_up(&loaded).map_err(Refusal::lacking)?;
-    let nofile = raise_nofile().map_err(Refusal::failed)?;
+    raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
-    let mut launcher = Launcher::open().map_err(|error| {
+    let launcher = Launcher::open().map_err(|error| {
         Refusal::failed(format!("opening handover's own binary failed: {error}"))
     })?;
     launcher.set_nofile(nofile);
