@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::environment::Templates;
+use super::notices::listen;
 use super::output::{self, Output, Pattern};
 use super::worker::Worker;
 use super::{Input, Master};
@@ -157,14 +158,12 @@ impl Master {
         let inputs = self.inputs.clone();
         let notify = Arc::new(made.notify);
         worker.notify = Some(notify.clone());
-        let listen = async move {
-            while let Ok(datagram) = notify.recv().await {
-                if inputs.send(Input::Notify(id, datagram)).await.is_err() {
-                    break;
-                }
-            }
+        let receive = move || {
+            let notify = notify.clone();
+            async move { notify.recv().await }
         };
-        worker.tasks.push(tokio::spawn(listen).abort_handle());
+        let listening = tokio::spawn(listen(id, receive, self.inputs.clone()));
+        worker.tasks.push(listening.abort_handle());
         Ok(())
     }
 
