@@ -64,7 +64,10 @@ impl Master {
     /// Starts a worker. Whatever goes wrong is an end of this worker, whose
     /// meaning the fleet decides.
     fn launch(&mut self, id: WorkerId, release: ReleaseId) {
-        let nonce = nonce();
+        let before = id.life.checked_sub(1);
+        let before = before.and_then(|life| self.workers.get(WorkerId { life, ..id }));
+        // One for all lives of a slot: however often it is started again, there is one to look for.
+        let nonce = before.map_or_else(nonce, |before| before.nonce.clone());
         let directory = self.runtime.worker(id);
         let mut worker = Worker {
             child: None,
@@ -107,11 +110,11 @@ impl Master {
             Err(reason) => {
                 worker.not_started = Some(reason);
                 worker.hush();
+                self.runtime.discard(&worker.directory);
                 self.workers.insert(id, worker);
                 self.pending
                     .push_back(fleet::Event::Exited(id, Ending::NotStarted));
             }
-                self.runtime.discard(&worker.directory);
         }
     }
 
@@ -126,13 +129,13 @@ impl Master {
             .get(release)
             .ok_or("its release is not known any more")?
             .clone();
+        self.runtime.restore_rooms().map_err(|error| {
+            format!("the runtime directory was removed and cannot be made again: {error}")
+        })?;
         let made = self
             .surroundings(id, &release, &worker.directory)
             .map_err(|error| {
                 format!(
-        self.runtime.restore_rooms().map_err(|error| {
-            format!("the runtime directory was removed and cannot be made again: {error}")
-        })?;
                     "making its files in {} failed: {error}; is the file system full or read-only?",
                     worker.directory.display()
                 )
@@ -155,7 +158,6 @@ impl Master {
             let outcome = report.outcome().await;
             inputs.send(Input::Launched(id, outcome)).await.is_ok()
         });
-        let inputs = self.inputs.clone();
         let notify = Arc::new(made.notify);
         worker.notify = Some(notify.clone());
         let receive = move || {

@@ -163,7 +163,7 @@ pub(super) struct GenerationInfo {
     pub(super) started_at: Timestamp,
     /// Descriptors that its workers stored, by slot.
     pub(super) stores: BTreeMap<u32, Store>,
-    /// The nonces of all workers that it ever had.
+    /// The nonces of all workers that it ever had: one a slot.
     pub(super) nonces: HashSet<String>,
     pub(super) failure: Option<FailureReport>,
     /// The last of its workers to become ready.
