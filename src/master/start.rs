@@ -180,14 +180,17 @@ fn open_log(loaded: &Loaded, name: &str) -> Result<Sink, Refusal> {
         LogFormat::Json => logging::Format::Json,
         LogFormat::Journald => logging::Format::Journald,
     };
-    let level = match log.level {
+    Sink::start(format, log_level(log.level), name)
+        .map_err(|error| Refusal::failed(format!("the log cannot be opened: {error}")))
+}
+
+pub(super) fn log_level(level: Level) -> logging::Level {
+    match level {
         Level::Error => logging::Level::Error,
         Level::Warn => logging::Level::Warn,
         Level::Info => logging::Level::Info,
         Level::Debug | Level::Trace => logging::Level::Debug,
-    };
-    Sink::start(format, level, name)
-        .map_err(|error| Refusal::failed(format!("the log cannot be opened: {error}")))
+    }
 }
 
 /// What a master is made of.
