@@ -10,6 +10,7 @@ use super::target::Target;
 use super::terminal::Terminal;
 use super::waiting::Waiting;
 use super::{Exit, Failure};
+use crate::config::is_reserved_variable;
 use crate::control::UpgradeRequest;
 use crate::control::client::NotFound;
 
@@ -113,6 +114,9 @@ impl Upgrade {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) => Err("the name is missing".to_owned()),
+        Some((name, _)) if is_reserved_variable(name) => Err(format!(
+            "handover sets {name} itself for each worker; leave it out"
+        )),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => Err(format!("there is no = in it; to set it empty: {text}=")),
     }

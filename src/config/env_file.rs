@@ -6,12 +6,13 @@
 //!   elsewhere it escapes any character, and joins lines. Nothing is expanded.
 //! * Of a name that stands twice, the last value counts, at the place of the first.
 //!
-//! Where systemd ignores an invalid name or a quote that is never closed, we say so.
+//! Where systemd ignores an invalid name or a quote that is never closed, we say so, and refuse the
+//! names that handover sets for each worker.
 
 use std::path::Path;
 
 use super::fault::{Fault, Faults, Place};
-use super::field::is_variable_name;
+use super::field::{is_reserved_variable, is_variable_name};
 use super::raw::shown;
 use super::read;
 
@@ -27,7 +28,7 @@ pub fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, Faults> {
 /// Parses such a text; `path` is for messages only.
 ///
 /// # Errors
-/// Every invalid name, NUL byte and unclosed quote, with its line. Values are never shown.
+/// Every invalid or reserved name, NUL byte and unclosed quote, with its line. Values are never shown.
 pub fn parse_env_file(path: &Path, text: &str) -> Result<Vec<(String, String)>, Faults> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser {
@@ -187,6 +188,13 @@ impl Parser<'_> {
                 (line, column),
                 format!("{} is no variable's name", shown(&name)),
                 hint,
+            );
+        }
+        if is_reserved_variable(&name) {
+            return self.fault(
+                (line, column),
+                format!("{name} is set by handover itself for each worker"),
+                format!("remove {name}"),
             );
         }
         let Some(value) = value else { return };

@@ -9,6 +9,7 @@ use super::kind::Kind;
 use super::raw::{Item, Raw, Wrong, shown};
 use super::suggest;
 
+pub use compound::is_reserved_variable;
 pub(crate) use compound::is_variable_name;
 pub(crate) use strings::{check_name, clean_name};
 

@@ -44,6 +44,7 @@ pub use address::{Address, AddressError, Host, HostPort, UNIX_PATH_BYTES_MAX, sp
 pub use effective::{Effective, applies, changed, effective, reference_markdown, to_toml};
 pub use env_file::{parse_env_file, read_env_file};
 pub use fault::{Fault, Faults, Origin, Place, Snippet};
+pub use field::is_reserved_variable;
 pub use fuzz::fuzz;
 pub use key::{Applies, Key};
 pub use keys::{find, keys};

@@ -16,6 +16,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     app::check(build);
     listen::check(build);
     ready(build);
+    seen_output(build);
     times(build);
 }
 
@@ -98,6 +99,23 @@ fn ready(build: &mut Build<'_>) {
             "ready.on",
             wrong.hint("write ready = true in one [[listen]], or on = \"notify\""),
         );
+    }
+}
+
+/// Output can decide only where it passes through handover.
+fn seen_output(build: &mut Build<'_>) {
+    let keys = ["ready.on", "log.worker_output"];
+    if keys.iter().any(|key| build.broken.contains(*key)) {
+        return;
+    }
+    let inherited = build.config.log.worker_output == WorkerOutput::Inherit;
+    if inherited && matches!(build.config.ready.on, ReadyOn::Output { .. }) {
+        let wrong = Wrong::new(
+            "waits for a line of output, which nobody reads: with log.worker_output = \"inherit\" it \
+             does not pass through handover",
+        );
+        let hint = "write worker_output = \"journal\" under [log], or another sign: on = \"auto\"";
+        build.rule("ready.on", wrong.hint(hint));
     }
 }
 

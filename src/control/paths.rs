@@ -7,7 +7,7 @@
 mod directory;
 mod places;
 
-pub use directory::{PathError, RuntimeDir, prepare};
+pub use directory::{PathError, RuntimeDir, make_directory, prepare};
 pub use places::{Places, default_runtime_dir};
 
 use std::fs;

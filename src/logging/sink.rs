@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,6 @@ const WRITER_STACK_BYTES: usize = 128 * 1024;
 #[derive(Debug, Clone)]
 pub struct Sink {
     handle: Arc<Handle>,
-    level: Level,
 }
 
 /// What all clones of a sink share, and the writer does not: the last one gone
@@ -34,6 +33,8 @@ pub struct Sink {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
+    /// The least important [`Level`] that is written, as a number.
+    level: AtomicU8,
 }
 
 #[derive(Debug)]
@@ -86,13 +87,20 @@ impl Sink {
                     }
                 }
             })?;
-        let handle = Arc::new(Handle { shared });
-        Ok(Self { handle, level })
+        let level = AtomicU8::new(level as u8);
+        let handle = Arc::new(Handle { shared, level });
+        Ok(Self { handle })
+    }
+
+    /// From now on the least important line that is written is of this level, for all clones.
+    pub fn set_level(&self, level: Level) {
+        self.handle.level.store(level as u8, Ordering::Relaxed);
     }
 
     /// Puts one line in the queue, or drops it; at once in either case.
     pub fn log(&self, record: Record) {
-        if record.level > self.level && !record.is_output() {
+        let least = self.handle.level.load(Ordering::Relaxed);
+        if record.level as u8 > least && !record.is_output() {
             return;
         }
         let at = SystemTime::now();

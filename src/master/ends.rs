@@ -1,18 +1,24 @@
 //! Ends of processes, and what they leave behind.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::Master;
-use super::worker::Leftover;
+use super::worker::{Leftover, Workers};
 use crate::control::Event;
 use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
-use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready, remove_private};
+use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready};
+use crate::readiness::notify::Datagram;
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looking at every child takes at most this part of the time.
 const REAP_SHARE: u32 = 20;
+
+/// As many datagrams as a socket holds at once under systemd (net.unix.max_dgram_qlen, else 10): all that
+/// a worker said before its end. Whoever goes on sending, its children for one, is not waited for.
+const LAST_WORDS_MAX: usize = 512;
 
 const SIGTERM: i32 = nix::libc::SIGTERM;
 const SIGKILL: i32 = nix::libc::SIGKILL;
@@ -27,7 +33,7 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| self.workers.by_pid.contains_key(&pid));
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
@@ -60,7 +66,7 @@ impl Master {
         }
         // What it said last counts, above all what it stored.
         if let Some(notify) = worker.notify.clone() {
-            while let Ok(Some(datagram)) = notify.try_recv() {
+            for datagram in last_words(|| notify.try_recv()) {
                 self.on_datagram(id, datagram);
             }
         }
@@ -175,7 +181,7 @@ impl Master {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.delivered = true;
             worker.hush();
-            drop(remove_private(&worker.directory));
+            self.runtime.discard(&worker.directory);
         }
     }
 
@@ -312,5 +318,77 @@ impl Master {
         for id in ended {
             self.workers.archive(id);
         }
+    }
+}
+
+/// Whether somebody here reaps this child: the leader of a worker, or one that is kept
+/// unreaped for the sake of its group's number (kernels before 6.9).
+fn is_ours(workers: &Workers, pid: i32) -> bool {
+    let mut leaders = workers.leftovers.iter().map(|left| left.child.pid());
+    workers.by_pid.contains_key(&pid) || leaders.any(|leader| leader == pid)
+}
+
+/// What waits in a notify socket, up to a bound.
+fn last_words(
+    mut next: impl FnMut() -> io::Result<Option<Datagram>>,
+) -> impl Iterator<Item = Datagram> {
+    std::iter::from_fn(move || next().ok().flatten()).take(LAST_WORDS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn f22_a_leader_kept_for_its_group_is_not_reaped_as_a_stranger() {
+        // Its sleep lives on in the group.
+        #[expect(clippy::zombie_processes, reason = "reaped by its `Child`")]
+        let spawned = Command::new("sh")
+            .args(["-c", "sleep 60 & exit 0"])
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let leader = spawned.id().cast_signed();
+        let child = Child::on_an_older_kernel(leader).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while child.reap().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the leader did not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut workers = Workers::default();
+        workers.leftovers.push(Leftover {
+            id: WorkerId {
+                generation: 1,
+                slot: 0,
+                life: 0,
+            },
+            child,
+            deliver: false,
+            kill_at: None,
+        });
+        // Children of other tests are not ours to reap.
+        let reaped = reap_ready(|pid| pid != leader || is_ours(&workers, pid)).unwrap();
+        assert_eq!(reaped.strangers, []);
+        let left = &workers.leftovers[0].child;
+        assert!(!left.group_is_empty());
+        left.signal_group(SIGKILL)
+            .expect("its number is still its own");
+        while !left.group_is_empty() {
+            assert!(Instant::now() < deadline, "the group did not end");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn last_words_end_while_somebody_goes_on_sending() {
+        let endless = || Ok(Some(Datagram::default()));
+        assert_eq!(last_words(endless).count(), LAST_WORDS_MAX);
+        let mut three = (0..3).map(|_| Datagram::default());
+        assert_eq!(last_words(|| Ok(three.next())).count(), 3);
     }
 }

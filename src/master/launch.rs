@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::environment::Templates;
+use super::notices::listen;
 use super::output::{self, Output, Pattern};
 use super::worker::Worker;
 use super::{Input, Master};
@@ -63,7 +64,10 @@ impl Master {
     /// Starts a worker. Whatever goes wrong is an end of this worker, whose
     /// meaning the fleet decides.
     fn launch(&mut self, id: WorkerId, release: ReleaseId) {
-        let nonce = nonce();
+        let before = id.life.checked_sub(1);
+        let before = before.and_then(|life| self.workers.get(WorkerId { life, ..id }));
+        // One for all lives of a slot: however often it is started again, there is one to look for.
+        let nonce = before.map_or_else(nonce, |before| before.nonce.clone());
         let directory = self.runtime.worker(id);
         let mut worker = Worker {
             child: None,
@@ -72,7 +76,7 @@ impl Master {
             reported: false,
             delivered: false,
             nonce: nonce.clone(),
-            directory: directory.clone(),
+            directory,
             launched_at: Instant::now(),
             output: None,
             readers: Vec::new(),
@@ -106,6 +110,7 @@ impl Master {
             Err(reason) => {
                 worker.not_started = Some(reason);
                 worker.hush();
+                self.runtime.discard(&worker.directory);
                 self.workers.insert(id, worker);
                 self.pending
                     .push_back(fleet::Event::Exited(id, Ending::NotStarted));
@@ -124,6 +129,9 @@ impl Master {
             .get(release)
             .ok_or("its release is not known any more")?
             .clone();
+        self.runtime.restore_rooms().map_err(|error| {
+            format!("the runtime directory was removed and cannot be made again: {error}")
+        })?;
         let made = self
             .surroundings(id, &release, &worker.directory)
             .map_err(|error| {
@@ -150,17 +158,14 @@ impl Master {
             let outcome = report.outcome().await;
             inputs.send(Input::Launched(id, outcome)).await.is_ok()
         });
-        let inputs = self.inputs.clone();
         let notify = Arc::new(made.notify);
         worker.notify = Some(notify.clone());
-        let listen = async move {
-            while let Ok(datagram) = notify.recv().await {
-                if inputs.send(Input::Notify(id, datagram)).await.is_err() {
-                    break;
-                }
-            }
+        let receive = move || {
+            let notify = notify.clone();
+            async move { notify.recv().await }
         };
-        worker.tasks.push(tokio::spawn(listen).abort_handle());
+        let listening = tokio::spawn(listen(id, receive, self.inputs.clone()));
+        worker.tasks.push(listening.abort_handle());
         Ok(())
     }
 
@@ -171,7 +176,6 @@ impl Master {
         directory: &Path,
     ) -> io::Result<Surroundings> {
         let owner = release.owner();
-        self.runtime.restore_rooms()?;
         private_directory(directory, owner)?;
         let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
         if self.config().log.worker_output == WorkerOutput::Inherit {

@@ -61,6 +61,7 @@ mod watching;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -93,6 +94,8 @@ enum Input {
     Launched(WorkerId, Result<(), LaunchFailure>),
     /// This worker said something on its notify socket.
     Notify(WorkerId, Datagram),
+    /// This worker's notify socket cannot be read for now.
+    Deaf(WorkerId, io::Error),
     /// This worker's output matched the pattern of `ready.on = "output:…"`.
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.

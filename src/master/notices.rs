@@ -1,15 +1,53 @@
 //! What workers say on their notify sockets.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Master;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::{Input, Master};
 use crate::control::{Count, Event};
 use crate::fleet::{self, Fault, WorkerId};
 use crate::process::is_descendant;
 use crate::readiness::notify::{Datagram, Message, StoreChange};
 
+/// How long a notify socket rests that could not be read: memory that is short comes back.
+const REST: Duration = Duration::from_millis(100);
+
+/// Passes on what `receive` brings from a worker's notify socket, until the loop is gone. A failure is
+/// told once, and no reason to be deaf from then on.
+pub(super) async fn listen<F>(id: WorkerId, receive: impl Fn() -> F, inputs: mpsc::Sender<Input>)
+where
+    F: Future<Output = io::Result<Datagram>>,
+{
+    let mut told = false;
+    loop {
+        let input = match receive().await {
+            Ok(datagram) => Input::Notify(id, datagram),
+            Err(_) if told => {
+                sleep(REST).await;
+                continue;
+            }
+            Err(error) => {
+                told = true;
+                Input::Deaf(id, error)
+            }
+        };
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+    }
+}
+
 impl Master {
+    /// The notify socket of this worker cannot be read at the moment.
+    pub(super) fn on_deaf(&self, id: WorkerId, error: &io::Error) {
+        self.warn(format!(
+            "reading the notify socket of worker {id} failed: {error}; it is tried again and again"
+        ));
+    }
+
     pub(super) fn on_datagram(&mut self, id: WorkerId, mut datagram: Datagram) {
         if let Some(fault) = &datagram.fault {
             let message = format!("worker {id} sent a notification that is ignored: {fault}");
@@ -187,5 +225,40 @@ impl Master {
             );
             self.mention(id, Event::Warning { message });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_notify_socket_that_failed_is_read_again_and_told_once() {
+        let id = WorkerId {
+            generation: 1,
+            slot: 0,
+            life: 0,
+        };
+        let (inputs, mut told) = mpsc::channel(8);
+        let asked = AtomicU32::new(0);
+        let receive = move || {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match number % 3 {
+                    2 => Ok(Datagram::default()),
+                    _ => Err(io::Error::from(io::ErrorKind::OutOfMemory)),
+                }
+            }
+        };
+        let listening = tokio::spawn(listen(id, receive, inputs));
+        assert!(matches!(told.recv().await, Some(Input::Deaf(_, _))));
+        for _ in 0..2 {
+            assert!(matches!(told.recv().await, Some(Input::Notify(_, _))));
+        }
+        // It ends with the loop, and only then.
+        drop(told);
+        listening.await.expect("it ends by itself");
     }
 }

@@ -209,12 +209,13 @@ impl Master {
         }
         self.fleet.set_policy(policy(&loaded.config));
         // What needs a restart stays as the master was started.
-        let kept = (
-            self.loaded.config.listen.clone(),
-            self.loaded.config.log.clone(),
-        );
-        self.loaded = loaded;
-        (self.loaded.config.listen, self.loaded.config.log) = kept;
+        let kept = std::mem::replace(&mut self.loaded, loaded).config;
+        let config = &mut self.loaded.config;
+        config.listen = kept.listen;
+        config.log.format = kept.log.format;
+        config.log.worker_output = kept.log.worker_output;
+        self.sink
+            .set_level(super::start::log_level(config.log.level));
         warnings
     }
 }

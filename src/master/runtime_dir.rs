@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::{Input, Master};
 use crate::control::paths::{self, PathError};
 use crate::fleet::WorkerId;
-use crate::process::pollable;
+use crate::process::{pollable, remove_private};
 
 /// From the first sign to the look: `rm -r` comes to its end, and does not
 /// find the directory filled again under its hands.
@@ -31,6 +31,8 @@ pub(super) struct RuntimeDir {
     held: paths::RuntimeDir,
     /// Why it could not be made again, and when that is tried next.
     trouble: Option<(String, Duration)>,
+    /// The rooms were made again, which nobody was told yet.
+    remade: bool,
 }
 
 impl RuntimeDir {
@@ -40,6 +42,7 @@ impl RuntimeDir {
         let runtime = Self {
             held,
             trouble: None,
+            remade: false,
         };
         // A leftover that cannot be removed shows when its name is needed.
         drop(fs::remove_dir_all(runtime.workers()));
@@ -76,31 +79,28 @@ impl RuntimeDir {
     /// Makes the directories that the master alone fills: others may pass
     /// through to their own, and list nothing.
     pub(super) fn make_rooms(&self) -> io::Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        for (path, mode) in [(self.workers(), 0o711), (self.listeners(), 0o700)] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(path)?;
-        }
-        Ok(())
+        paths::make_directory(&self.workers(), 0o711)?;
+        paths::make_directory(&self.listeners(), 0o700).map(drop)
     }
 
-    /// Makes the directories again if somebody removed them.
-    pub(super) fn restore_rooms(&self) -> io::Result<()> {
-        match self.workers().is_dir() {
-            true => Ok(()),
-            false => self.make_rooms(),
-        }
+    /// Makes runtime directory and rooms again if somebody removed them.
+    ///
+    /// # Errors
+    /// Says why not: above all, when another master has taken the runtime directory since.
+    pub(super) fn restore_rooms(&mut self) -> Result<(), String> {
+        let lost = !self.workers().is_dir();
+        self.held.restore().map_err(|error| error.to_string())?;
+        self.remade |= lost;
+        self.make_rooms()
+            .map_err(|error| format!("{} cannot be used: {error}", self.path().display()))
     }
 
     /// Makes everything again, and gives the new control socket.
     fn restore(&mut self) -> Result<UnixListener, String> {
-        self.held.restore().map_err(|error| error.to_string())?;
+        self.restore_rooms()?;
         let path = self.path().display().to_string();
-        let unusable = |error| format!("{path} cannot be used: {error}");
-        self.make_rooms().map_err(unusable)?;
-        self.bind_control().map_err(unusable)
+        self.bind_control()
+            .map_err(|error| format!("{path} cannot be used: {error}"))
     }
 
     /// Becomes readable when something happened to the directory or to what
@@ -118,8 +118,19 @@ impl RuntimeDir {
         pollable(inotify)
     }
 
+    /// Removes the files of a worker that is gone.
+    pub(super) fn discard(&self, worker: &Path) {
+        // After the directory was removed, another master's worker may have one with this name.
+        if self.held.is_locked() {
+            drop(remove_private(worker));
+        }
+    }
+
     /// Removes what a master that ends need not leave behind.
     pub(super) fn clear(&self) {
+        if !self.held.is_locked() {
+            return;
+        }
         drop(fs::remove_dir_all(self.workers()));
         drop(fs::remove_dir_all(self.listeners()));
         drop(fs::remove_file(paths::control_socket(self.path())));
@@ -154,14 +165,13 @@ impl Master {
     pub(super) fn mend_runtime(&mut self) {
         if !self.runtime.held.stands() {
             let path = self.runtime.path().display().to_string();
-            let there = self.runtime.workers().is_dir();
             match self.renew_control() {
-                Ok(()) if there => self.warn(format!(
-                    "the control socket in {path} was removed and is bound again"
-                )),
-                Ok(()) => self.warn(format!(
+                Ok(()) if std::mem::take(&mut self.runtime.remade) => self.warn(format!(
                     "the runtime directory {path} was removed and is made again with its control \
                      socket; what runs cannot reach its NOTIFY_SOCKET any more: handover upgrade"
+                )),
+                Ok(()) => self.warn(format!(
+                    "the control socket in {path} was removed and is bound again"
                 )),
                 Err(error) => self.tell_trouble(error),
             }

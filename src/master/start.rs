@@ -39,8 +39,9 @@ const CALLS_WAITING: usize = 64;
 const INPUTS_WAITING: usize = 1024;
 
 /// How often listeners are looked at for what no event tells: the only thing that wakes an idle
-/// master. A little above a second, so that it wakes less than once in each, wherever one counts.
-const LOOK_EVERY: Duration = Duration::from_millis(1200);
+/// master. A cut backlog is to be mended within a second; the timer keeps its phase, so that this is not
+/// more than one wake-up in each on average either.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end waits for callers to take their answers.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -127,12 +128,11 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
     let release = look_up(&loaded).map_err(Refusal::lacking)?;
-    let nofile = raise_nofile().map_err(Refusal::failed)?;
+    raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
-    let mut launcher = Launcher::open().map_err(|error| {
+    let launcher = Launcher::open().map_err(|error| {
         Refusal::failed(format!("opening handover's own binary failed: {error}"))
     })?;
-    launcher.set_nofile(nofile);
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
@@ -180,14 +180,17 @@ fn open_log(loaded: &Loaded, name: &str) -> Result<Sink, Refusal> {
         LogFormat::Json => logging::Format::Json,
         LogFormat::Journald => logging::Format::Journald,
     };
-    let level = match log.level {
+    Sink::start(format, log_level(log.level), name)
+        .map_err(|error| Refusal::failed(format!("the log cannot be opened: {error}")))
+}
+
+pub(super) fn log_level(level: Level) -> logging::Level {
+    match level {
         Level::Error => logging::Level::Error,
         Level::Warn => logging::Level::Warn,
         Level::Info => logging::Level::Info,
         Level::Debug | Level::Trace => logging::Level::Debug,
-    };
-    Sink::start(format, level, name)
-        .map_err(|error| Refusal::failed(format!("the log cannot be opened: {error}")))
+    }
 }
 
 /// What a master is made of.

@@ -82,6 +82,7 @@ impl Master {
         match input {
             Input::Launched(id, outcome) => self.on_launched(id, outcome),
             Input::Notify(id, datagram) => self.on_datagram(id, datagram),
+            Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
         }

@@ -139,7 +139,10 @@ impl Workers {
             return;
         };
         worker.hush();
-        if let Some(pid) = worker.pid() {
+        if let Some(pid) = worker.pid()
+            // The number may be another worker's by now.
+            && self.by_pid.get(&pid) == Some(&id)
+        {
             self.by_pid.remove(&pid);
         }
         if let Some(output) = worker.output {
@@ -165,7 +168,7 @@ pub(super) struct GenerationInfo {
     pub(super) started_at: Timestamp,
     /// Descriptors that its workers stored, by slot.
     pub(super) stores: BTreeMap<u32, Store>,
-    /// The nonces of all workers that it ever had.
+    /// The nonces of all workers that it ever had: one a slot.
     pub(super) nonces: HashSet<String>,
     pub(super) failure: Option<FailureReport>,
     /// The last of its workers to become ready.

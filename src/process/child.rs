@@ -70,6 +70,12 @@ impl Child {
         })
     }
 
+    /// As on a kernel before 6.9, which knows groups by their number only.
+    #[cfg(test)]
+    pub(crate) fn on_an_older_kernel(pid: i32) -> io::Result<Self> {
+        Self::with_anchor(pid, Anchor::Zombie)
+    }
+
     /// Takes over a descendant that became our child when its parent ended (we are its
     /// subreaper) and that nobody has reaped.
     ///

@@ -95,11 +95,6 @@ impl Launcher {
         self.nofile
     }
 
-    /// Sets them: a master that executed itself inherits raised ones.
-    pub fn set_nofile(&mut self, nofile: Nofile) {
-        self.nofile = nofile;
-    }
-
     /// Starts a worker. Blocks no longer than it takes to start a process; whether the program was executed is
     /// told by the report. Changes no flag of any descriptor that is passed.
     ///

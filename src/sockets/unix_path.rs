@@ -9,12 +9,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
-use rustix::fs::{CWD, Mode, RenameFlags, fchmod, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Uid, chownat, fchmod, fstat,
+    renameat_with,
+};
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
 
@@ -250,7 +254,7 @@ fn finish(
     keep_dir: Option<&Path>,
     occupant: &Occupant,
 ) -> Result<OwnedPath, Fault> {
-    set_owner(entry, staged)?;
+    set_owner(entry, staged, owned.id)?;
     socket
         .listen(options::backlog(entry))
         .map_err(Fault::os("listen"))?;
@@ -281,23 +285,45 @@ fn finish(
     }
 }
 
-fn set_owner(entry: &Listen, staged: &Path) -> Result<(), Fault> {
+/// The directory may be writable by others than us, the worker's user for one: so the staged name is
+/// looked at once, as a descriptor, and what it leads to must be our socket and nothing else's too.
+fn set_owner(entry: &Listen, staged: &Path, id: FileId) -> Result<(), Fault> {
     let uid = entry.user.as_deref().map(user).transpose()?;
     let gid = entry.group.as_deref().map(group).transpose()?;
+    let option = match (uid, gid, entry.mode) {
+        (Some(_), _, _) => "user",
+        (None, Some(_), _) => "group",
+        (None, None, Some(_)) => "mode",
+        (None, None, None) => return Ok(()),
+    };
+    let refused = |option: &'static str| move |error: io::Error| Fault::Option { option, error };
+    let node = staged_node(staged, id).map_err(refused(option))?;
     if uid.is_some() || gid.is_some() {
-        let option = if uid.is_some() { "user" } else { "group" };
-        std::os::unix::fs::lchown(staged, uid, gid)
-            .map_err(|error| Fault::Option { option, error })?;
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        chownat(&node, "", uid, gid, AtFlags::EMPTY_PATH)
+            .map_err(io::Error::from)
+            .map_err(refused(option))?;
     }
     if let Some(mode) = entry.mode {
-        fs::set_permissions(staged, fs::Permissions::from_mode(mode & 0o7777)).map_err(
-            |error| Fault::Option {
-                option: "mode",
-                error,
-            },
-        )?;
+        // fchmod(2) takes no O_PATH descriptor, but this link leads to what it is.
+        let itself = format!("/proc/self/fd/{}", node.as_raw_fd());
+        fs::set_permissions(itself, fs::Permissions::from_mode(mode & 0o7777))
+            .map_err(refused("mode"))?;
     }
     Ok(())
+}
+
+fn staged_node(staged: &Path, id: FileId) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::open(staged, flags, Mode::empty())?;
+    let stat = fstat(&node)?;
+    let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+    if !is_socket || stat.st_nlink != 1 || FileId(stat.st_dev, stat.st_ino) != id {
+        return Err(io::Error::other(
+            "somebody put something else in the socket's place at the same moment",
+        ));
+    }
+    Ok(node)
 }
 
 /// The second link in `keep_dir`; `None` where that is another file system, or forbidden.
@@ -370,4 +396,45 @@ fn group(name: &str) -> Result<u32, Fault> {
             kind: "group",
             name: name.to_owned(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::sockets::testing::unix;
+
+    #[test]
+    fn f08_owner_and_mode_reach_our_socket_and_nothing_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (staged, secret) = (dir.path().join("staged"), dir.path().join("secret"));
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        let _socket = UnixListener::bind(&staged).unwrap();
+        let mut entry = unix("web", &dir.path().join("web.sock"));
+        entry.mode = Some(0o666);
+        entry.group = Some(rustix::process::getegid().as_raw().to_string());
+        let ours = FileId::of(&staged).unwrap();
+        set_owner(&entry, &staged, ours).unwrap();
+        assert_eq!(mode(&staged), 0o666);
+
+        fs::write(&secret, "").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(&staged).unwrap();
+        symlink(&secret, &staged).unwrap();
+        // Swapped after the bind, and so early that the link was taken for the socket.
+        for id in [ours, FileId::of(&staged).unwrap()] {
+            let fault = set_owner(&entry, &staged, id).unwrap_err().to_string();
+            assert!(fault.contains("somebody put something else"), "{fault}");
+        }
+        // Another service's socket under a second name.
+        let other = dir.path().join("other");
+        let _other = UnixListener::bind(&other).unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_file(&staged).unwrap();
+        fs::hard_link(&other, &staged).unwrap();
+        set_owner(&entry, &staged, FileId::of(&staged).unwrap()).unwrap_err();
+        assert_eq!((mode(&secret), mode(&other)), (0o600, 0o600));
+    }
 }

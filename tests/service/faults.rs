@@ -5,7 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::support::{Load, Start, example_server, get, python_code, server};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{Load, Start, eventually, example_server, get, python_code, server};
 
 #[test]
 fn closed_standard_descriptors_are_no_reason_to_fail() {
@@ -32,6 +35,42 @@ fn a_low_limit_of_descriptors_is_enough_and_workers_get_it_back() {
     }
     let logs = service.handover("logs", &[]).stdout;
     assert!(logs.contains("limit 64"), "{logs}");
+    service.stop();
+}
+
+#[test]
+fn workers_get_both_original_limits_of_descriptors() {
+    let start = Start::serving(&server()).through_sh("ulimit -Sn 512; exec \"$@\"");
+    let service = start.start();
+    let limit = |pid: i32| {
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("it lives");
+        let line = limits.lines().find(|l| l.starts_with("Max open files"));
+        let words: Vec<_> = line.expect("a line").split_whitespace().collect();
+        (words[3].to_owned(), words[4].to_owned())
+    };
+    // The master raised its own.
+    let (soft, hard) = limit(service.pid());
+    assert_eq!(soft, hard);
+    assert_eq!(limit(service.workers(1)[0]), ("512".to_owned(), hard));
+    service.stop();
+}
+
+#[test]
+fn a_start_that_failed_leaves_no_files() {
+    let start = Start::serving(&server());
+    // The notify socket of worker 1.0 just fits into an address, that of its successor 1.0-1 does not.
+    let base = start.path("");
+    let fill = 107 - "/workers/1.0/notify".len() - base.as_os_str().len();
+    let service = start.runtime_dir(base.join("r".repeat(fill))).start();
+    let worker = service.workers(1)[0];
+    kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
+    eventually("another start fails, and another", || {
+        (service.events().matches("worker_restarting").count() > 2).then_some(())
+    });
+    eventually("nothing is left of them", || {
+        let mut left = std::fs::read_dir(service.runtime_dir().join("workers")).expect("a room");
+        left.next().is_none().then_some(())
+    });
     service.stop();
 }
 
@@ -203,7 +242,7 @@ fn f29_a_flood_of_output_neither_blocks_nor_kills_a_worker() {
     );
     let service = Start::serving(&program).start();
     let load = Load::on(&service.address());
-    crate::support::eventually("the last line arrives", || {
+    eventually("the last line arrives", || {
         service
             .handover("logs", &[])
             .stdout

@@ -319,7 +319,7 @@ fn f08_a_unix_path_that_a_stranger_took_comes_back_when_the_stranger_goes() {
 }
 
 #[test]
-fn an_idle_master_wakes_less_than_once_a_second() {
+fn an_idle_master_wakes_no_more_than_once_a_second() {
     let service = Start::serving(&server()).start();
     eventually("it sleeps through three seconds but for its looks", || {
         let before = service.wake_ups();

@@ -76,6 +76,40 @@ fn an_upgrade_with_a_broken_config_changes_nothing() {
 }
 
 #[test]
+fn what_handover_sets_itself_cannot_be_set_by_an_upgrade() {
+    let service = Start::config(&config("")).start();
+    let ended = service.handover("upgrade", &["--env", "NOTIFY_SOCKET=/x"]);
+    ended.says(2, &["handover sets NOTIFY_SOCKET itself"]);
+    let file = service.path("web.env");
+    std::fs::write(&file, "A=1\nLISTEN_FDS=9\n").expect("a file");
+    let file = file.display().to_string();
+    let ended = service.handover("upgrade", &["--env-file", &file]);
+    ended.says(2, &["web.env:2:1: LISTEN_FDS", "remove LISTEN_FDS"]);
+    assert_eq!(service.generation(), 1);
+    service.stop();
+}
+
+#[test]
+fn the_level_of_the_log_changes_with_an_upgrade() {
+    let level = |level: &str| config(&format!("[log]\nlevel = {level:?}\n"));
+    let service = Start::config(&level("error")).start();
+    service.handover("upgrade", &[]).says(0, &[]);
+    assert!(
+        !service.said().contains("generation 2"),
+        "{}",
+        service.said()
+    );
+    std::fs::write(service.path("web.toml"), level("info")).expect("the config");
+    let ended = service.handover("upgrade", &[]);
+    assert!(
+        !ended.says(0, &[]).stderr.contains("log.level"),
+        "{ended:#?}"
+    );
+    service.wait_said("generation 3");
+    service.stop();
+}
+
+#[test]
 fn a_unix_path_that_is_too_long_is_refused_with_its_length() {
     let long = format!("unix:/tmp/{}", "x".repeat(120));
     let ended = Start::bare(&server()).flag("--listen", &long).refused();

@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::support::{Load, Service, Start, eventually, server};
 
@@ -78,6 +79,91 @@ fn a_removed_runtime_directory_that_another_master_took_is_left_to_it() {
     eventually("the command line finds the first again", || {
         let status = service.handover("status", &["--json"]);
         status.stdout.contains("\"first\"").then_some(())
+    });
+    service.stop();
+}
+
+#[test]
+fn what_another_master_made_in_a_lost_runtime_directory_is_not_touched() {
+    let place = tempfile::tempdir().expect("a directory that outlives both");
+    let folder = place.path().join("run");
+    let service = Start::serving(&server()).flag("--name", "first");
+    let service = service.runtime_dir(&folder).start();
+    let worker = service.workers(1)[0];
+    // Stopped, so that it cannot look before the other one has the lock.
+    service.signal(Signal::SIGSTOP);
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    let socket = folder.with_file_name("web.sock");
+    let other = Start::serving(&server()).flag("--name", "other");
+    let other = other
+        .flag("--listen", format!("unix:{}", socket.display()))
+        .runtime_dir(&folder)
+        .start();
+    let theirs = [
+        "control.sock",
+        "listeners",
+        "workers/1.0/notify",
+        "workers/1.0/out",
+    ];
+    let stands = || theirs.iter().all(|name| folder.join(name).exists());
+    assert!(stands());
+    service.signal(Signal::SIGCONT);
+    // Its own worker had the same name. Another one finds no place, and that is said.
+    kill(Pid::from_raw(worker), Signal::SIGKILL).expect("its worker");
+    service.wait_said("the runtime directory was removed and cannot be made again");
+    service.signal(Signal::SIGUSR2);
+    service.wait_said(
+        "could not be started: the runtime directory was removed and cannot be made again",
+    );
+    assert!(stands());
+    assert!(!folder.join("workers/1.0-1").exists());
+    service.stop();
+    assert!(stands(), "the end of the first clears nothing of the other");
+    let status = other.handover("status", &["--json"]);
+    assert!(status.stdout.contains("\"other\""), "{status:#?}");
+    other.handover("upgrade", &[]).says(0, &[]);
+    other.stop();
+}
+
+#[test]
+fn a_narrow_umask_takes_nothing_from_the_directories() {
+    let start = Start::serving(&server());
+    let above = start.path("above");
+    let start = start
+        .runtime_dir(above.join("run"))
+        .through_sh("umask 077; exec \"$@\"");
+    let service = start.start();
+    let mode = |path: &std::path::Path| {
+        let meta = std::fs::metadata(path).expect("it is there");
+        meta.permissions().mode() & 0o777
+    };
+    let for_all = |mode| match nix::unistd::geteuid().is_root() {
+        true => mode,
+        false => 0o700,
+    };
+    // A worker of another user passes through to its own.
+    let folder = service.runtime_dir();
+    assert_eq!(mode(&above), for_all(0o755));
+    assert_eq!(mode(&folder), 0o711);
+    assert_eq!(mode(&folder.join("workers")), 0o711);
+    assert_eq!(mode(&folder.join("listeners")), 0o700);
+    service.stop();
+}
+
+#[test]
+fn a_start_into_a_removed_runtime_directory_makes_it_again_and_the_socket_follows() {
+    let service = Start::serving(&server()).start();
+    let worker = service.workers(1)[0];
+    // All at once for the master: its worker is gone before it looks at the directory.
+    service.signal(Signal::SIGSTOP);
+    std::fs::remove_dir_all(service.runtime_dir()).expect("it is there");
+    kill(Pid::from_raw(worker), Signal::SIGKILL).expect("its worker");
+    service.signal(Signal::SIGCONT);
+    service.wait_said("is made again with its control");
+    found_again(&service);
+    eventually("another worker serves", || {
+        let now = service.workers(1);
+        (now.len() == 1 && now[0] != worker).then_some(())
     });
     service.stop();
 }

@@ -9,10 +9,22 @@ use crate::support::{Start, eventually, get, python_code, server};
 fn a_killed_worker_is_replaced_in_its_generation() {
     let service = Start::serving(&server()).flag("--workers", "2").start();
     let before = service.workers(1);
+    let nonce = |pid: i32| {
+        let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).ok()?;
+        let mut pairs = environment.split('\0');
+        pairs.find_map(|pair| pair.strip_prefix("HANDOVER_NONCE=").map(str::to_owned))
+    };
+    let nonces = [nonce(before[0]), nonce(before[1])];
+    assert_ne!(nonces[0], nonces[1]);
     kill(Pid::from_raw(before[0]), Signal::SIGKILL).expect("a worker");
-    eventually("there are two again, one of them new", || {
+    let new = eventually("there are two again, one of them new", || {
         let now = service.workers(1);
-        (now.len() == 2 && now.contains(&before[1]) && !now.contains(&before[0])).then_some(())
+        let new = now.iter().find(|pid| !before.contains(pid)).copied();
+        new.filter(|_| now.len() == 2 && now.contains(&before[1]))
+    });
+    // What an earlier life left behind is found by it, and a crash loop makes no list of them.
+    eventually("it has the nonce of its slot", || {
+        (nonce(new) == nonces[0]).then_some(())
     });
     assert_eq!(service.generation(), 1);
     service.wait_event("worker_restarting");

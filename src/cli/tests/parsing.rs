@@ -115,6 +115,7 @@ fn what_is_wrong_is_bad_usage() {
         "upgrade web other",
         "upgrade --env A",
         "upgrade --env =1",
+        "upgrade --env NOTIFY_SOCKET=1",
         "upgrade --timeout 30",
         "upgrade --timeout 5s --no-wait",
         "upgrade --drained --no-wait",

@@ -73,3 +73,25 @@ fn every_fault_is_told_with_its_line_and_no_value() {
     assert!(!message.contains("secret"), "{message}");
     assert!(parse_env_file(Path::new("x"), "A=a\0b").is_err());
 }
+
+#[test]
+fn what_handover_sets_itself_is_refused_with_its_line() {
+    let names = [
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "HANDOVER_NONCE",
+    ];
+    for name in names {
+        let text = format!("A=1\n{name}=secret\n");
+        let faults = parse_env_file(Path::new("web.env"), &text).expect_err(name);
+        let message = faults.to_string();
+        let said = format!("web.env:2:1: {name} is set by handover itself");
+        assert!(message.contains(&said), "{message}");
+        assert!(message.contains(&format!("remove {name}")), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+    // The application's own.
+    assert_eq!(parse("LISTEN_ADDR=:80\nWATCHDOG_DIR=/dogs").len(), 2);
+}

@@ -155,6 +155,21 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
         && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
 }
 
+/// True for variables that say who a worker is and what it is given: handover alone sets them.
+/// Exact names beside its own prefix, for `LISTEN_ADDR` may well be the application's.
+pub fn is_reserved_variable(name: &str) -> bool {
+    const SYSTEMD: [&str; 7] = [
+        "LISTEN_FDS",
+        "LISTEN_FDNAMES",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+    ];
+    name.starts_with("HANDOVER_") || SYSTEMD.contains(&name)
+}
+
 fn variable_name(name: &str) -> Result<(), Wrong> {
     if !is_variable_name(name) {
         return Err(
@@ -163,8 +178,7 @@ fn variable_name(name: &str) -> Result<(), Wrong> {
             ),
         );
     }
-    let ours = name.starts_with("LISTEN_") || name.starts_with("HANDOVER_");
-    if ours || matches!(name, "NOTIFY_SOCKET" | "WATCHDOG_USEC" | "WATCHDOG_PID") {
+    if is_reserved_variable(name) {
         return Err(Wrong::new(format!(
             "has {name}, which handover sets itself for each worker"
         ))

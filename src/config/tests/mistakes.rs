@@ -97,6 +97,7 @@ const MISTAKES: &[Mistake] = &[
     ("[limits]\nstack = \"99999999999T\"", (2, 9), "limits.stack is too large", ""),
     ("[log]\nlevel = \"warning\"", (2, 9), "must be one of error, warn, info", "write level = "),
     ("[log]\nformat = \"JSON\"", (2, 10), "must be one of auto, text, json, journald", "write format = \"json\""),
+    ("[ready]\non = \"output:up\"\n[log]\nworker_output = \"inherit\"", (2, 6), "which nobody reads", "write worker_output = \"journal\" under [log]"),
     // Later versions.
     ("[log]\nworker_output = \"file\"", (2, 17), "\"file\" is not available in handover", "write worker_output = \"journal\""),
     ("[upgrade]\ncanary = 1", (2, 10), "upgrade.canary is not available in handover", "upgrade.bake"),

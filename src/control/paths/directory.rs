@@ -9,7 +9,7 @@ use std::os::unix::fs::{
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
@@ -164,7 +164,9 @@ impl RuntimeDir {
     /// them, or the directory.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.is_locked() && file_id(&self.control_socket()) == self.control
+        self.control.is_some()
+            && self.is_locked()
+            && file_id(&self.control_socket()) == self.control
     }
 
     /// Makes the directory again if somebody removed it, and locks it again
@@ -179,7 +181,10 @@ impl RuntimeDir {
         Ok(())
     }
 
-    fn is_locked(&self) -> bool {
+    /// Whether the lock that is held is the one at the path: if not, somebody removed the
+    /// directory, and another master may have made it again. What is in it is ours only then.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
         let held = self.lock.metadata().ok();
         let held = held.map(|meta| (meta.dev(), meta.ino()));
         held.is_some() && held == file_id(&self.path.join(LOCK))
@@ -227,22 +232,38 @@ fn check_length(path: &Path) -> Result<(), PathError> {
 fn make_parents(parent: &Path, user: u32) -> Result<(), PathError> {
     // Root's workers may be other users and must pass; a user's are the user.
     let mode = if user == 0 { 0o755 } else { 0o700 };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(parent)
+    if parent.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = parent.parent() {
+        make_parents(above, user)?;
+    }
+    // What is there already is looked at later.
+    make_directory(parent, mode)
+        .map(drop)
         .map_err(io_error("make the directory", parent))
 }
 
+/// Makes one directory with exactly this mode, of which the umask takes no share, and says
+/// whether it was not there before. One that was there stays as it is.
+///
+/// # Errors
+/// As mkdir(2), open(2) and fchmod(2).
+pub fn make_directory(path: &Path, mode: u32) -> io::Result<bool> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        made => made?,
+    }
+    // By descriptor: where others may write above, nobody can have us change something else.
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
+    Ok(true)
+}
+
 fn make(path: &Path, user: u32) -> Result<(), PathError> {
-    match DirBuilder::new().mode(0o711).create(path) {
-        // The umask took its share.
-        Ok(()) => {
-            return fs::set_permissions(path, fs::Permissions::from_mode(0o711))
-                .map_err(io_error("set the mode of", path));
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(io_error("make the directory", path)(error)),
+    if make_directory(path, 0o711).map_err(io_error("make the directory", path))? {
+        return Ok(());
     }
     let meta = fs::symlink_metadata(path).map_err(io_error("look at", path))?;
     let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
@@ -269,7 +290,7 @@ fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
         .create(true)
         .truncate(false)
         .mode(0o644)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(io_error("open", &path))?;
     match lock.try_lock() {
@@ -364,6 +385,7 @@ mod tests {
         fs::remove_dir_all(&path).expect("removed");
         assert!(!dir.stands());
         dir.restore().expect("made again");
+        assert!(!dir.stands(), "the control socket is still missing");
         let _third = dir.bind_control().expect("bound again");
         assert!(dir.stands());
         UnixStream::connect(dir.control_socket()).expect("it listens");

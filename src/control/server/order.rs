@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::is_reserved_variable;
 use crate::control::view::OperationKind;
 use crate::control::{ApiError, OperationRequest, UpgradeRequest};
 
@@ -90,6 +91,10 @@ fn upgrade(request: UpgradeRequest) -> Result<UpgradeRequest, ApiError> {
         if name.is_empty() || name.contains(['=', '\0']) {
             let message = format_args!("\"env\": {name:?} is no name of a variable");
             return Err(ApiError::bad_request(message));
+        }
+        if is_reserved_variable(name) {
+            let message = format_args!("\"env\": handover sets {name} itself for each worker");
+            return Err(ApiError::bad_request(message).hint(format_args!("leave {name} out")));
         }
         if value.contains('\0') {
             return Err(ApiError::bad_request(format_args!(

@@ -26,6 +26,22 @@ fn lines_arrive_in_order_and_by_level() {
 }
 
 #[test]
+fn a_level_can_be_changed_for_all_clones() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let sink = start(writer, Format::Text);
+    let clone = sink.clone();
+    sink.set_level(Level::Warn);
+    clone.log(Record::new(Level::Info, "hidden"));
+    clone.log(output("1.0", "printed"));
+    sink.set_level(Level::Debug);
+    clone.log(Record::new(Level::Debug, "shown"));
+    drop((sink, clone));
+    let lines = lines_of(reader).recv_timeout(SOON).unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].ends_with("printed") && lines[1].ends_with("shown"));
+}
+
+#[test]
 fn the_writer_ends_with_the_last_handle() {
     let (reader, writer) = std::io::pipe().unwrap();
     let sink = start(writer, Format::Json);

@@ -161,6 +161,11 @@ async fn a_wrong_body_is_told_with_line_and_column() {
         ),
         (
             "/v1/upgrade",
+            "{\"env\": {\"LISTEN_FDS\": \"9\"}}",
+            "\"env\": handover sets LISTEN_FDS itself",
+        ),
+        (
+            "/v1/upgrade",
             "{\"env_file\": \"x\"}",
             "\"env_file\" is no absolute path",
         ),
