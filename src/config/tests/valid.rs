@@ -73,7 +73,7 @@ best_effort = false
 [log]
 format = "json"
 level = "trace"
-worker_output = "inherit"
+worker_output = "journal"
 [control]
 group = ""
 mode = "0600"
