@@ -299,7 +299,13 @@ impl Wait<'_> {
         let name = &self.master.name;
         let waited = self.order.waiting.timeout.unwrap_or_default().as_millis();
         let waited = Span(u64::try_from(waited).unwrap_or(u64::MAX));
-        let message = format!("{name}: {kind} {id} did not end within {waited} and goes on");
+        let message = match (self.operation.is_ended(), self.operation.to) {
+            (true, Some(to)) => format!(
+                "{name}: generation {to} is active; what it replaced did not end within {waited} and \
+                 goes on draining"
+            ),
+            _ => format!("{name}: {kind} {id} did not end within {waited} and goes on"),
+        };
         let failure = Failure::new(Exit::TimedOut, message);
         failure.hint(format_args!("to see how it goes: handover status {name}"))
     }

@@ -7,7 +7,7 @@ use super::Master;
 use super::worker::{Leftover, Workers};
 use crate::control::Event;
 use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
-use crate::process::{Child, is_descendant, nonce_processes, orphans, reap_ready};
+use crate::process::{Child, Exit, is_descendant, nonce_processes, orphans, reap_ready};
 use crate::readiness::notify::Datagram;
 
 /// How often a process group that outlives its leader is looked at.
@@ -149,6 +149,8 @@ impl Master {
         };
         let drained = worker.told.map(|told| told.elapsed());
         let killed = worker.killed;
+        let signal = self.manner(id.generation).drain_signal;
+        let unheard = matches!(exit, Exit::Signal { number, .. } if number == signal.number());
         let expected = worker.told.is_some() || killed;
         let (pid, generation) = (worker.last_pid, id.generation);
         let ran = worker.not_started.is_none();
@@ -163,6 +165,9 @@ impl Master {
                 expected,
             });
         }
+        if unheard && drained.is_some() && !killed {
+            self.tell_of_unhandled(id, &signal.to_string());
+        }
         if let Some(drained) = drained.filter(|_| !killed) {
             let drain_ms = u64::try_from(drained.as_millis()).unwrap_or(u64::MAX);
             let worker = id.to_string();
@@ -174,6 +179,19 @@ impl Master {
         }
         self.clean_up(id);
         self.pending.push_back(fleet::Event::Exited(id, ending));
+    }
+
+    /// A program that leaves the drain signal to the kernel finishes nothing: once a generation.
+    fn tell_of_unhandled(&mut self, id: WorkerId, signal: &str) {
+        let Some(info) = self.generations.get_mut(&id.generation) else {
+            return;
+        };
+        if !std::mem::replace(&mut info.unhandled_told, true) {
+            self.warn(format!(
+                "worker {id} was ended by {signal} itself and finished nothing: requests that it had \
+                 were cut; a program that drains handles {signal} (drain.signal)"
+            ));
+        }
     }
 
     /// Removes the files of a worker that is gone.

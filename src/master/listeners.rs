@@ -20,7 +20,15 @@ impl Master {
                     replaced = true;
                     self.tell(&Event::ListenerRepaired { listener, what });
                 }
-                RepairKind::Relistened | RepairKind::PathRestored | RepairKind::Requeued { .. } => {
+                // Whatever a runtime does when it takes a socket (node does) is mended and no trouble.
+                RepairKind::Requeued { from, to } => self.tell(&Event::ListenerChanged {
+                    listener,
+                    what: format!(
+                        "a worker called listen(2) on it, which cut its queue to {from}; it holds {to} again"
+                    ),
+                    usual: true,
+                }),
+                RepairKind::Relistened | RepairKind::PathRestored => {
                     self.tell(&Event::ListenerRepaired { listener, what });
                 }
             }

@@ -8,7 +8,7 @@ use super::environment;
 use super::sticky::Sticky;
 use crate::config::{self, Address, Config, Fault, Faults, Limits, Loaded, Place};
 use crate::control::paths::default_runtime_dir;
-use crate::process::{Plan, Release, ResolveError, Resource, unknown_owner};
+use crate::process::{Owner, Plan, Release, ResolveError, Resource, unknown_owner};
 
 /// The first release of a config, with all that it needs.
 ///
@@ -26,6 +26,20 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
         faults.extend(unresolved.0.iter().map(told));
     }
     faults.extend(unix_paths(loaded));
+    if let Ok(release) = &release
+        && let (own, wanted) = (Owner::current(), release.owner())
+        && own.uid != 0
+        && own != wanted
+    {
+        let key = if loaded.config.app.user.is_some() {
+            "app.user"
+        } else {
+            "app.group"
+        };
+        let what = "workers of another user or group can only be started by root";
+        let hint = "start handover as root, or leave the key out";
+        faults.push(loaded.fault(key, what.to_owned(), Some(hint.to_owned())));
+    }
     match release {
         Ok(release) if faults.is_empty() => Ok(release),
         _ => Err(Faults::in_order(faults)),

@@ -96,9 +96,11 @@ impl Master {
         let mut sticky = self.sticky_for(&loaded.config);
         let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
             .map_err(|faults| ApiError::config(&faults))?;
+        if upgrade.command.is_some() || !upgrade.env.is_empty() {
+            sticky.by = Some(by);
+        }
         sticky.command = upgrade.command.or(sticky.command);
         sticky.env.extend(upgrade.env);
-        sticky.by = Some(by);
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
@@ -141,10 +143,11 @@ impl Master {
                 target.number,
                 files.join("; ")
             ))
-            .hint(
-                "restore the files and try again, or run what they hold now: \
-                 handover rollback --anyway",
-            ));
+            .hint(format!(
+                "restore the files and try again, or run what they hold now: handover rollback {} \
+                 --to {} --anyway",
+                self.name, target.number
+            )));
         }
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
         // What that release ran with is in force again, or the next upgrade would bring back what was rolled back.

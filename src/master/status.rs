@@ -86,7 +86,9 @@ impl Master {
     }
 
     fn worker_view(&self, id: WorkerId, slot: &Slot) -> WorkerView {
+        // Between two lives the slot has nobody, and what its last process was is no news of the next.
         let held = self.workers.get(id);
+        let held = held.filter(|_| slot.process != Process::Absent);
         let ready = held.and_then(|worker| worker.ready.as_ref());
         let state = match slot.process {
             Process::Starting => WorkerState::Starting,

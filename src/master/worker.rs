@@ -176,6 +176,8 @@ pub(super) struct GenerationInfo {
     pub(super) was_baked: bool,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
+    /// People were told that its program does not handle the drain signal.
+    pub(super) unhandled_told: bool,
 }
 
 impl GenerationInfo {
@@ -192,6 +194,7 @@ impl GenerationInfo {
             was_baked: false,
             was_active: false,
             changed_told: false,
+            unhandled_told: false,
         }
     }
 }

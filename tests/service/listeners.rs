@@ -182,7 +182,7 @@ fn f03_shutdown_of_a_unix_listener_is_repaired() {
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
     service.upgrade_to(&server()).says(0, &[]);
-    service.wait_event("listener_repaired");
+    service.wait_event("listener_changed");
     eventually("clients are served again", || get_unix(&path, "/").ok());
     service.stop();
 }
@@ -266,7 +266,7 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
 fn f10_a_backlog_that_a_worker_cut_is_put_back() {
     let program = python_code("socket.socket(fileno=os.dup(3)).listen(1)\nserve()");
     let service = Start::serving(&program).start();
-    let event = service.wait_event("listener_repaired");
+    let event = service.wait_event("listener_changed");
     let what = event["what"].as_str().expect("a sentence");
     assert!(what.contains("listen(2)"), "{what}");
     service.stop();
@@ -284,9 +284,9 @@ fn f03_a_backlog_that_a_worker_cuts_long_after_it_was_ready_is_put_back() {
         wish = wish.display().to_string()
     ));
     let service = Start::serving(&program).start();
-    assert!(!service.events().contains("listener_repaired"));
+    assert!(!service.events().contains("listener_changed"));
     std::fs::write(&wish, "").expect("a file");
-    let event = service.wait_event("listener_repaired");
+    let event = service.wait_event("listener_changed");
     let what = event["what"].as_str().expect("a sentence");
     assert!(
         what.contains("listen(2)") && what.contains("4096"),
