@@ -182,7 +182,7 @@ fn f03_shutdown_of_a_unix_listener_is_repaired() {
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
     service.upgrade_to(&server()).says(0, &[]);
-    service.wait_event("listener_changed");
+    service.wait_event("listener_repaired");
     eventually("clients are served again", || get_unix(&path, "/").ok());
     service.stop();
 }
