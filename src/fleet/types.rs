@@ -122,6 +122,8 @@ pub enum Fault {
     Unfit,
     /// Connections wait on a listener and nobody takes them.
     QueueNotTaken,
+    /// A signal stopped it.
+    Stopped,
 }
 
 /// What made a generation fail.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Master;
 use super::worker::{Leftover, Workers};
 use crate::control::Event;
-use crate::fleet::{self, Ending, GenerationNumber, WorkerId};
+use crate::fleet::{self, Ending, Fault, GenerationNumber, WorkerId};
 use crate::process::{Child, Exit, is_descendant, nonce_processes, orphans, reap_ready};
 use crate::readiness::notify::Datagram;
 
@@ -15,6 +15,9 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looking at every child takes at most this part of the time.
 const REAP_SHARE: u32 = 20;
+
+/// When the children are looked at again after that failed.
+const REAP_AGAIN: Duration = Duration::from_secs(1);
 
 /// As many datagrams as a socket holds at once under systemd (net.unix.max_dgram_qlen, else 10): all that
 /// a worker said before its end. Whoever goes on sending, its children for one, is not waited for.
@@ -42,9 +45,33 @@ impl Master {
                     }
                 }
             }
-            Err(error) => self.warn(format!("looking for ended processes failed: {error}")),
+            Err(error) => {
+                self.warn(format!("looking for ended processes failed: {error}"));
+                // Each worker is asked by its own descriptor; strangers wait until there is another.
+                let all: Vec<WorkerId> = self.workers.by_pid.values().copied().collect();
+                for id in all {
+                    self.on_exit(id);
+                }
+                self.workers.reap_at = Some(now + REAP_AGAIN);
+            }
         }
         self.workers.reaped_until = Some(Instant::now() + now.elapsed() * REAP_SHARE);
+    }
+
+    /// A worker was stopped (SIGSTOP, SIGTSTP) and serves nobody until it goes on. In a new generation that is
+    /// a fault; who stops a worker of the active one wants to look at it.
+    pub(super) fn on_stopped(&mut self, pid: i32) {
+        let Some(id) = self.workers.by_pid.get(&pid).copied() else {
+            return;
+        };
+        self.warn(format!(
+            "worker {id} (pid {pid}) was stopped by a signal and serves nobody until it gets SIGCONT"
+        ));
+        let (_, target) = self.fleet.rollout();
+        if target == Some(id.generation) {
+            self.pending
+                .push_back(fleet::Event::Fault(id, Fault::Stopped));
+        }
     }
 
     /// A worker's leader ended.

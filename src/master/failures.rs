@@ -79,6 +79,9 @@ impl Master {
                 format!("sent no WATCHDOG=1 for {} (app.watchdog)", Span(watchdog))
             }
             Cause::Fault(Fault::Unfit) => "said WATCHDOG=trigger: it is not fit".to_owned(),
+            Cause::Fault(Fault::Stopped) => {
+                "was stopped by a signal (SIGSTOP or the like)".to_owned()
+            }
             Cause::Fault(Fault::QueueNotTaken) => {
                 "connections wait on a listener and nobody takes them".to_owned()
             }

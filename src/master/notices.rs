@@ -1,6 +1,7 @@
 //! What workers say on their notify sockets.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 use super::{Input, Master};
 use crate::control::{Count, Event};
 use crate::fleet::{self, Fault, WorkerId};
-use crate::process::is_descendant;
+use crate::process::{is_descendant, is_scarce};
 use crate::readiness::notify::{Datagram, Message, StoreChange};
 
 /// How long a notify socket rests that could not be read: memory that is short comes back.
@@ -39,6 +40,9 @@ where
         }
     }
 }
+
+/// Kept for starting workers and for callers: what workers store must not take the last ones.
+const DESCRIPTORS_RESERVED: u64 = 256;
 
 impl Master {
     /// The notify socket of this worker cannot be read at the moment.
@@ -198,6 +202,15 @@ impl Master {
         let Some(generation) = self.generations.get_mut(&id.generation) else {
             return;
         };
+        let scarce = |fd: &OwnedFd| is_scarce(fd.as_fd(), DESCRIPTORS_RESERVED);
+        if datagram.fds.iter().any(scarce) {
+            datagram.fds.clear();
+            let message = format!(
+                "worker {id} sent a descriptor, but handover has hardly any left and closed it: raise its \
+                 limit (LimitNOFILE=, ulimit -Hn)"
+            );
+            return self.mention(id, Event::Warning { message });
+        }
         let store = generation.stores.entry(id.slot).or_default();
         for change in store.apply(datagram) {
             if let StoreChange::Refused(refused) = change {

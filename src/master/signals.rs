@@ -30,13 +30,29 @@ const HANDLED: [Signal; 9] = [
     Signal::SIGTTOU,
 ];
 
+/// Mean nothing here and would end the master, and with it the service: SIGXFSZ comes from a log file at its
+/// limit (write(2) says EFBIG then), the others from whoever mistakes a PID. Workers get an empty mask.
+const IGNORED: [Signal; 7] = [
+    Signal::SIGXFSZ,
+    Signal::SIGXCPU,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
+/// `si_code` of a SIGCHLD for a child that a signal stopped (sigaction(2)).
+const CLD_STOPPED: i32 = 5;
+
 fn handled() -> SigSet {
     HANDLED.into_iter().collect()
 }
 
-/// Blocks the handled signals; to be called before any thread exists.
+/// Blocks the handled signals and those without a meaning; to be called before any thread exists.
 pub(super) fn block() -> io::Result<()> {
-    Ok(handled().thread_block()?)
+    let blocked: SigSet = HANDLED.into_iter().chain(IGNORED).collect();
+    Ok(blocked.thread_block()?)
 }
 
 /// The signals that arrive.
@@ -47,6 +63,8 @@ pub(super) struct Arrived {
     signal: Signal,
     by: Caller,
     from_kernel: bool,
+    /// SIGCHLD of a child that was stopped, and not of one that ended.
+    stopped: bool,
 }
 
 impl Signals {
@@ -74,10 +92,12 @@ impl Signals {
                         pid,
                     };
                     let from_kernel = info.ssi_code == SI_KERNEL;
+                    let stopped = signal == Signal::SIGCHLD && info.ssi_code == CLD_STOPPED;
                     return Ok(Arrived {
                         signal,
                         by,
                         from_kernel,
+                        stopped,
                     });
                 }
             }
@@ -91,9 +111,15 @@ impl Master {
             signal,
             by,
             from_kernel,
+            stopped,
         } = *arrived;
         match signal {
-            Signal::SIGCHLD => self.reap(),
+            Signal::SIGCHLD => {
+                if stopped {
+                    self.on_stopped(by.pid);
+                }
+                self.reap();
+            }
             Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT => self.stop_signalled(by),
             Signal::SIGUSR2 => {
                 let request = OperationRequest::Upgrade(UpgradeRequest::default());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -140,6 +141,14 @@ pub fn raise_nofile() -> io::Result<Nofile> {
         soft: before.hard,
         hard: before.hard,
     })
+}
+
+/// Whether fewer than `reserve` descriptors, or an eighth of all that may be, are left for this process. The kernel
+/// gives the lowest free number first (open(2)), so a new descriptor's number tells how many there are.
+pub fn is_scarce(newest: BorrowedFd<'_>, reserve: u64) -> bool {
+    let limit = getrlimit(Kernel::Nofile).current.unwrap_or(UNLIMITED);
+    let number = u64::try_from(newest.as_raw_fd()).unwrap_or(0);
+    number.saturating_add(reserve.min(limit / 8)) >= limit
 }
 
 #[cfg(test)]

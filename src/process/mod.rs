@@ -41,7 +41,7 @@ pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
-pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, raise_nofile};
+pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, raise_nofile};
 pub use output::{Pipes, Reader, Writers};
 pub use owner::{Owner, OwnerError, private_directory, remove_private, unknown_owner};
 pub use pinned::Pinned;

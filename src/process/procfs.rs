@@ -1,6 +1,6 @@
 //! `/proc/PID/stat` (proc_pid_stat(5)) and the list of processes: what this room needs of procfs.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The fields of `/proc/PID/stat` that matter here.
@@ -89,41 +89,42 @@ pub fn is_descendant(pid: i32, ancestor: i32) -> Option<bool> {
 
 /// The numbers of all processes that `/proc` shows.
 pub(super) fn pids() -> Vec<i32> {
-    numbers(Path::new("/proc"))
+    numbers(Path::new("/proc")).unwrap_or_default()
 }
 
 /// Our own children, zombies included, whichever thread started them. Reliable as long as only the
 /// caller reaps: an exit does not take a child off the list, only reaping does.
-pub(super) fn children() -> Vec<i32> {
+///
+/// # Errors
+/// What open(2) says: EMFILE where this process has no descriptor left. Nobody is no answer then.
+pub(super) fn children() -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
-    for thread in numbers(Path::new("/proc/self/task")) {
+    for thread in numbers(Path::new("/proc/self/task"))? {
         match std::fs::read_to_string(format!("/proc/self/task/{thread}/children")) {
             Ok(list) => found.extend(
                 list.split_ascii_whitespace()
                     .filter_map(|n| n.parse::<i32>().ok()),
             ),
             // A kernel without CONFIG_PROC_CHILDREN: look at everyone.
-            Err(_) => return children_by_scan(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return children_by_scan(),
+            Err(error) => return Err(error),
         }
     }
-    found
+    Ok(found)
 }
 
-fn children_by_scan() -> Vec<i32> {
+fn children_by_scan() -> io::Result<Vec<i32>> {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
-    pids()
-        .into_iter()
-        .filter(|pid| stat(*pid).is_some_and(|s| s.ppid == me))
-        .collect()
+    let mut all = numbers(Path::new("/proc"))?;
+    all.retain(|pid| stat(*pid).is_some_and(|s| s.ppid == me));
+    Ok(all)
 }
 
-fn numbers(directory: &Path) -> Vec<i32> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return Vec::new();
-    };
-    entries
+fn numbers(directory: &Path) -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir(directory)?;
+    Ok(entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+        .collect())
 }
 
 #[cfg(test)]
@@ -157,10 +158,10 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        assert!(children().contains(&pid) && children_by_scan().contains(&pid));
+        assert!(children().unwrap().contains(&pid) && children_by_scan().unwrap().contains(&pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!children().contains(&pid));
+        assert!(!children().unwrap().contains(&pid));
     }
 
     proptest! {

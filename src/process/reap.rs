@@ -35,7 +35,8 @@ pub struct Reaped {
 /// Costs one system call when nothing ended, else about one for every child.
 ///
 /// # Errors
-/// What waitid(2) says; having no child at all is no error.
+/// What waitid(2) says, having no child at all being no error; and EMFILE where the list of children cannot be
+/// read: then each known child is to be asked by itself, and the call made again later.
 pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
     let mut reaped = Reaped::default();
     if ended(WaitId::All, WaitIdOptions::NOWAIT)?.is_none() {
@@ -46,7 +47,7 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
     for _ in 0..LOOKS_MAX {
         let before = reaped.strangers.len();
         reaped.known.clear();
-        for pid in procfs::children() {
+        for pid in procfs::children()? {
             let Some(id) = Pid::from_raw(pid) else {
                 continue;
             };
@@ -68,7 +69,8 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
 /// Our living children that `known` does not know: orphans of our descendants,
 /// each with its short name.
 pub fn orphans(known: impl Fn(i32) -> bool) -> Vec<(i32, String)> {
-    let strangers = procfs::children().into_iter().filter(|pid| !known(*pid));
+    let children = procfs::children().unwrap_or_default();
+    let strangers = children.into_iter().filter(|pid| !known(*pid));
     let living = strangers
         .filter_map(procfs::stat)
         .filter(|stat| !stat.is_dead());

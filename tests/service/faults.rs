@@ -252,3 +252,74 @@ fn f29_a_flood_of_output_neither_blocks_nor_kills_a_worker() {
     load.lost_nothing([1]);
     service.stop();
 }
+
+#[test]
+fn f20_signals_without_a_meaning_end_nobody() {
+    let service = Start::serving(&server()).start();
+    let stray = [
+        Signal::SIGXFSZ,
+        Signal::SIGXCPU,
+        Signal::SIGALRM,
+        Signal::SIGVTALRM,
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGPIPE,
+    ];
+    for signal in stray {
+        service.signal(signal);
+    }
+    service.handover("upgrade", &[]).says(0, &[]);
+    assert_eq!(service.generation(), 2);
+    service.stop();
+}
+
+#[test]
+fn f17_a_worker_that_is_stopped_in_its_bake_fails_it() {
+    let stops = python_code(
+        "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGSTOP)).start()\nserve()",
+    );
+    let service = Start::serving(&server()).flag("--bake", "20s").start();
+    service
+        .upgrade_to(&stops)
+        .says(1, &["was stopped by a signal"]);
+    assert_eq!(service.generation(), 1);
+    service.stop();
+}
+
+#[test]
+fn f30_workers_that_store_without_end_leave_descriptors_to_the_master() {
+    let program = python_code(
+        "for i in range(400):\n\
+         \x20   fd = os.memfd_create(str(i)); notify(f'FDSTORE=1\\nFDNAME=m{i}', fd); os.close(fd)\n\
+         serve()",
+    );
+    let service = Start::serving(&program)
+        .through_sh("ulimit -n 256; exec \"$@\"")
+        .start();
+    let [first] = service.workers(1)[..] else {
+        panic!("{}", service.status())
+    };
+    kill(Pid::from_raw(first), Signal::SIGKILL).expect("the worker is there");
+    eventually("its successor serves", || {
+        let now = service.workers(1);
+        (now.len() == 1 && now[0] != first).then_some(())
+    });
+    service.stop();
+}
+
+#[test]
+fn a_burst_of_silent_callers_keeps_nobody_out() {
+    let service = Start::serving(&server()).start();
+    let socket = service.runtime_dir().join("control.sock");
+    let silent: Vec<_> = (0..400)
+        .filter_map(|_| std::os::unix::net::UnixStream::connect(&socket).ok())
+        .collect();
+    let asked = std::time::Instant::now();
+    service.handover("status", &[]).says(0, &[]);
+    let took = asked.elapsed();
+    // What a silent connection is given for its head is 10 s.
+    assert!(took.as_secs() < 5, "status took {took:?}");
+    drop(silent);
+    service.stop();
+}

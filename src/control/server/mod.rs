@@ -15,6 +15,7 @@ mod stream;
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::process::is_scarce;
+
 use super::{ApiError, Caller, ErrorKind, Event, EventLog, Request};
 use activity::Activity;
 pub use hostile::feed;
+
+/// Descriptors that are left to the rest of the master: callers must not take those that a worker is started with.
+const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// What the server allows itself and its clients.
 #[derive(Clone, Debug)]
@@ -203,7 +209,10 @@ impl Server {
         if let Some(error) = forbidden(caller, self.owner) {
             return self.refuse(stream, error);
         }
-        if self.places.available_permits() == 0 && !self.end_a_silent_one() {
+        // Taken here and not by the task: a burst that comes before any task runs counts too.
+        let place = Arc::clone(&self.places).try_acquire_owned().ok();
+        let crowded = is_scarce(stream.as_fd(), DESCRIPTORS_RESERVED);
+        if (place.is_none() || crowded) && !self.end_a_silent_one() {
             let most = self.context.limits.connections;
             let error = ApiError::new(
                 ErrorKind::Busy,
@@ -217,7 +226,11 @@ impl Server {
         let watched = Arc::clone(&activity);
         let task = self.tasks.spawn(async move {
             // Where a silent one made room, that is a moment away.
-            if let Ok(_place) = places.acquire_owned().await {
+            let place = match place {
+                Some(place) => Ok(place),
+                None => places.acquire_owned().await,
+            };
+            if let Ok(_place) = place {
                 connection::drive(stream, caller, context, activity).await;
             }
         });
