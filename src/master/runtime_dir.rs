@@ -90,7 +90,11 @@ impl RuntimeDir {
     pub(super) fn restore_rooms(&mut self) -> Result<(), String> {
         let lost = !self.workers().is_dir();
         self.held.restore().map_err(|error| error.to_string())?;
-        self.remade |= lost;
+        // A thousand launches ask one after the other.
+        if !lost {
+            return Ok(());
+        }
+        self.remade = true;
         self.make_rooms()
             .map_err(|error| format!("{} cannot be used: {error}", self.path().display()))
     }
