@@ -3,14 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::AsyncReadExt;
 
 use super::child::Child;
@@ -18,10 +16,10 @@ use super::failure::{LaunchFailure, Step};
 use super::limits::{Nofile, Resource, original_nofile};
 use super::release::Release;
 use super::search::Kind;
+use super::spawner::Spawner;
 use super::spec::{Failure, Identity, Limit, Spec};
 use crate::sockets::pass;
 
-/// The argument that makes this binary the launcher.
 /// The first argument that asks for the launcher's role.
 pub const ROLE: &str = "__launch";
 /// What the launcher writes when only the `execve` is left; no CBOR array begins with it.
@@ -39,7 +37,7 @@ const LISTEN: [&str; 4] = [
 /// Starts workers, each through a short-lived process of the running binary itself.
 #[derive(Debug)]
 pub struct Launcher {
-    program: OwnedFd,
+    spawner: Spawner,
     nofile: Nofile,
 }
 
@@ -84,7 +82,7 @@ impl Launcher {
     /// What open(2) says.
     pub fn open_at(path: &Path) -> io::Result<Self> {
         Ok(Self {
-            program: open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?,
+            spawner: Spawner::start(path)?,
             nofile: original_nofile(),
         })
     }
@@ -137,22 +135,14 @@ impl Launcher {
     }
 
     fn spawn(&self, request: &LaunchRequest<'_>, socket: UnixStream) -> io::Result<Child> {
-        // No environment and no other descriptor: std makes all it opens close-on-exec, and so do we. No `pre_exec`, so
-        // std uses posix_spawn(3), which does not copy the master's memory and clears the signal mask.
-        let mut spawned = Command::new(format!("/proc/self/fd/{}", self.program.as_raw_fd()))
-            .arg0("handover")
-            .arg(ROLE)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(socket)))
-            .stdout(Stdio::from(request.stdout.try_clone_to_owned()?))
-            .stderr(Stdio::from(request.stderr.try_clone_to_owned()?))
-            .process_group(0)
-            .spawn()?;
-        let pid = spawned.id().cast_signed();
+        let fds = [socket.as_fd(), request.stdout, request.stderr];
+        let pid = self.spawner.spawn(fds)?;
         Child::new(pid).inspect_err(|_| {
             // Unreaped and ours, so the number is good. Nobody keeps a process that has no pidfd.
-            let _ = spawned.kill();
-            let _ = spawned.wait();
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+            }
         })
     }
 

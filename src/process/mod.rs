@@ -31,6 +31,7 @@ mod release;
 mod resolve;
 mod role;
 mod search;
+mod spawner;
 mod spec;
 mod stragglers;
 mod tail;
