@@ -93,15 +93,21 @@ impl Acceptor {
     pub(super) fn wake(&mut self) {
         self.knocking = None;
         if self.shared.in_accept.load(Ordering::Acquire) && !self.has_ended() {
+            // Locked, or the thread could ask whose it is before we know.
+            let mut own = self.shared.own();
             // An address that cannot be reached leaves the thread where it is, which `serve` tells.
             self.knocking = knock(self.shared.listener.as_fd()).ok();
-            let own = self.knocking.as_ref().and_then(Knock::address);
-            *self.shared.own() = own;
+            *own = self.knocking.as_ref().and_then(Knock::address);
         }
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.shared.ended.load(Ordering::Acquire)
+    }
+
+    /// Is a connection of our own under way?
+    pub(super) fn is_knocking(&self) -> bool {
+        self.knocking.is_some()
     }
 
     pub(super) fn listener(&self) -> &Listener {

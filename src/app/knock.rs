@@ -91,6 +91,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_listener_is_reached_wherever_it_was_bound() {
+        use std::os::fd::AsFd;
+        use std::os::linux::net::SocketAddrExt;
+        use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = std::net::TcpListener::bind(address).expect("a port");
+            let knock = knock(listener.as_fd()).expect("reached");
+            let (_, peer) = listener.accept().expect("a connection");
+            assert_eq!(knock.address(), Some(peer));
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let staged = dir.path().join(".web.sock.handover");
+        let listener = UnixListener::bind(&staged).expect("a socket");
+        drop(knock(listener.as_fd()).expect("reached"));
+        listener.accept().expect("a connection");
+        std::fs::rename(&staged, dir.path().join("web.sock")).expect("a rename");
+        drop(knock(listener.as_fd()).expect("reached by its new name"));
+        listener.accept().expect("a connection");
+        std::fs::remove_file(dir.path().join("web.sock")).expect("it is there");
+        knock(listener.as_fd()).expect_err("it has no name any more");
+
+        let name = format!("handover-knock-test-{}", std::process::id());
+        let address = UnixAddr::from_abstract_name(name).expect("an address");
+        let listener = UnixListener::bind_addr(&address).expect("a socket");
+        drop(knock(listener.as_fd()).expect("reached"));
+        listener.accept().expect("a connection");
+    }
+
+    #[test]
     fn names_lead_back_to_where_handover_put_the_socket() {
         let staged = Path::new("/run/web/.web.sock.handover");
         assert_eq!(renamed(staged), Some(PathBuf::from("/run/web/web.sock")));

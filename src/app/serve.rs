@@ -255,7 +255,9 @@ impl Hall {
             if self.open.is_empty() && (!accepting || in_vain) {
                 return Poll::Ready(true);
             }
-            if accepting && !in_vain {
+            // A knock is let go, too: another worker may have it by now.
+            let knocking = self.acceptors.iter().any(Acceptor::is_knocking);
+            if knocking || (accepting && !in_vain) {
                 self.wake_when(wake.as_mut(), cx);
             }
             deadline.as_mut().poll(cx).map(|()| false)

@@ -1,8 +1,9 @@
 //! The listener that is shared with strangers: its flags, its queue, and others who accept.
 
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -91,39 +92,47 @@ fn sits_in_accept() -> bool {
     })
 }
 
-/// The test's own other worker, and connections for both until ours has lost a race.
-fn lose_a_race(server: &Server) {
-    let stop = AtomicBool::new(false);
-    let rival = server.listener.try_clone().expect("a descriptor");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                drop(rival.accept().expect("a connection"));
-            }
-        });
-        // The rival waits in accept as well by now, or soon.
-        eventually("the other worker was quicker", || {
-            drop(TcpStream::connect(server.address).expect("a connection"));
-            std::thread::sleep(Duration::from_millis(1));
-            sits_in_accept()
-        });
-        stop.store(true, Ordering::Relaxed);
-        // Until the rival has got one and left.
-        while !scope_is_done(server) {}
-    });
+/// Another worker, in a process that can be ended while it waits in accept.
+struct Rival(Child);
+
+impl Rival {
+    fn beside(server: &Server) -> Self {
+        let debian = "/usr/bin/python3"; // elsewhere PATH decides
+        let python = if Path::new(debian).exists() {
+            debian
+        } else {
+            "python3"
+        };
+        let code =
+            "import socket\nwith socket.socket(fileno=0) as s:\n while True: s.accept()[0].close()";
+        let shared = server.listener.try_clone().expect("a descriptor");
+        let mut command = Command::new(python);
+        command.args(["-c", code]).stdin(OwnedFd::from(shared));
+        Self(command.spawn().expect("python3 runs"))
+    }
 }
 
-/// One more connection: whoever waits in accept takes it.
-fn scope_is_done(server: &Server) -> bool {
-    drop(TcpStream::connect(server.address).expect("a connection"));
-    std::thread::sleep(Duration::from_millis(5));
-    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc");
-    let mut calls = tasks.flatten().filter_map(|task| {
-        let call = std::fs::read_to_string(task.path().join("syscall")).ok()?;
-        let comm = std::fs::read_to_string(task.path().join("comm")).ok()?;
-        (comm.trim() != "handover-accept").then_some(call)
+impl Drop for Rival {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Connections for both until ours sits in accept, for the other was quicker; then the other goes.
+fn lose_a_race(server: &Server) {
+    let _rivals = [Rival::beside(server), Rival::beside(server)];
+    eventually("another worker was quicker", || {
+        for _ in 0..20 {
+            drop(TcpStream::connect(server.address).expect("a connection"));
+        }
+        // Once the queue is empty nothing moves any more.
+        std::thread::sleep(Duration::from_millis(3));
+        sits_in_accept() && {
+            std::thread::sleep(Duration::from_millis(20));
+            sits_in_accept()
+        }
     });
-    !calls.any(|call| call.starts_with(&format!("{} ", libc::SYS_accept4)))
 }
 
 #[test]
@@ -131,6 +140,7 @@ fn a_thread_that_lost_a_race_for_a_connection_does_not_hold_the_end() {
     let mut server = Server::start();
     drop(server.kept());
     lose_a_race(&server);
+    assert!(sits_in_accept());
     let began = Instant::now();
     server.begin();
     let report = server.report();
