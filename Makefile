@@ -20,9 +20,10 @@ fmt:
 
 lint:
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --no-default-features --features app --lib --example counter -- --deny warnings
 
 doc:
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --lib
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --lib --features app
 
 deny:
 ifdef DENY
@@ -34,7 +35,7 @@ endif
 test:
 ifdef NEXTEST
 	$(CARGO) nextest run --locked
-	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --doc --features app
 else
 	$(CARGO) test --locked
 endif

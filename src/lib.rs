@@ -5,6 +5,7 @@
 //!
 //! | room | knows |
 //! |---|---|
+//! | `app` | for Rust applications: inherited listeners, readiness, graceful serve (feature `app`) |
 //! | [`config`] | types, layers, diagnostics |
 //! | [`fleet`] | PURE: generations, workers, upgrades |
 //! | [`sockets`] | bind, inherit, repair, pass |
@@ -16,13 +17,25 @@
 //! | [`master`] | the loop: events in, effects out |
 //! | [`cli`] | one file a verb |
 
+#[cfg(feature = "app")]
+pub mod app;
+#[cfg(feature = "manager")]
 pub mod cli;
+#[cfg(feature = "manager")]
 pub mod config;
+#[cfg(feature = "manager")]
 pub mod control;
+#[cfg(feature = "manager")]
 pub mod fleet;
+#[cfg(feature = "manager")]
 pub mod logging;
+#[cfg(feature = "manager")]
 pub mod master;
+#[cfg(feature = "manager")]
 pub mod process;
+#[cfg(feature = "manager")]
 pub mod readiness;
+#[cfg(feature = "manager")]
 pub mod sockets;
+#[cfg(feature = "manager")]
 pub mod systemd;

@@ -11,6 +11,7 @@ mod newcomers;
 mod refusals;
 mod releases;
 mod runtime_dir;
+mod rust_app;
 mod support;
 mod systemd;
 mod upgrade;

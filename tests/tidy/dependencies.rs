@@ -3,6 +3,7 @@
 //! `cargo deny` says the same and more where it is installed (see `deny.toml`);
 //! this runs everywhere.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -71,6 +72,49 @@ pub fn metadata(root: &Path) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo metadata: {said}");
     serde_json::from_slice(&output.stdout).expect("cargo metadata is JSON")
+}
+
+/// The crates that `default-features = false, features = ["app"]` builds on this platform.
+pub fn crates_of_an_application(root: &Path) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--prefix=none",
+            "--edges=normal",
+        ])
+        .args(["--no-default-features", "--features=app", "--format={p}"])
+        .output()
+        .expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo tree: {said}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names = text.lines().filter_map(|line| line.split(' ').next());
+    let names = names.filter(|name| !name.is_empty() && *name != env!("CARGO_PKG_NAME"));
+    names.map(str::to_owned).collect()
+}
+
+/// The crates that the documentation lists, between two marks.
+pub fn listed(docs: &str) -> BTreeSet<String> {
+    let list = docs.split("<!-- crates:begin -->").nth(1);
+    let list = list.and_then(|rest| rest.split("<!-- crates:end -->").next());
+    let words = list.unwrap_or_default().split('`');
+    words.skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Crates on one list only.
+pub fn unlisted(listed: &BTreeSet<String>, built: &BTreeSet<String>) -> Vec<String> {
+    let new = built.difference(listed).map(|name| {
+        format!(
+            "docs/rust.md: an application now pulls {name}: is it worth it? list it, or leave it"
+        )
+    });
+    let gone = listed
+        .difference(built)
+        .map(|name| format!("docs/rust.md: lists {name}, which is not pulled any more"));
+    new.chain(gone).collect()
 }
 
 fn host() -> String {

@@ -84,6 +84,15 @@ fn every_dependency_is_used() {
 }
 
 #[test]
+fn an_application_pulls_only_the_crates_that_the_docs_list() {
+    let docs = std::fs::read_to_string(root().join("docs/rust.md")).expect("docs/rust.md");
+    report(&dependencies::unlisted(
+        &dependencies::listed(&docs),
+        &dependencies::crates_of_an_application(root()),
+    ));
+}
+
+#[test]
 fn every_dependency_may_be_used() {
     report(&dependencies::strangers(&dependencies::metadata(root())));
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use super::source::{File, Tree};
 
 /// Lowest first: a room imports only rooms before it.
-const ROOMS: [&str; 10] = [
+const ROOMS: [&str; 11] = [
+    "app",
     "config",
     "fleet",
     "sockets",

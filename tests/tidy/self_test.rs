@@ -172,6 +172,19 @@ fn a_dependency_that_nothing_names_is_found() {
 }
 
 #[test]
+fn a_crate_too_many_and_one_that_is_gone_are_told() {
+    let docs = "x `y`\n<!-- crates:begin -->\n`a`, `b`\n<!-- crates:end -->\n`z`";
+    let listed = dependencies::listed(docs);
+    let built = ["a", "c"].map(str::to_owned).into();
+    let faults = dependencies::unlisted(&listed, &built);
+    assert!(
+        faults[0].contains("pulls c") && faults[1].contains("lists b"),
+        "{faults:?}"
+    );
+    assert_eq!(dependencies::unlisted(&listed, &listed), [""; 0]);
+}
+
+#[test]
 fn licences_and_sources_are_judged() {
     for good in [
         "MIT",

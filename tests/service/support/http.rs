@@ -69,6 +69,10 @@ impl Kept {
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         ask(&mut self.0, "GET", path, "", "keep-alive")
     }
+
+    pub fn post(&mut self, path: &str) -> io::Result<Answer> {
+        ask(&mut self.0, "POST", path, "", "keep-alive")
+    }
 }
 
 fn connect(address: &str) -> io::Result<TcpStream> {

@@ -35,11 +35,20 @@ pub fn server_saying(words: &str, file: &Path) {
 
 /// The Rust server: an ELF program.
 pub fn example_server() -> PathBuf {
+    built_example("server")
+}
+
+/// The Rust server with a session table, on `handover::app`.
+pub fn example_counter() -> PathBuf {
+    built_example("counter")
+}
+
+fn built_example(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_handover"));
-    let path = built.with_file_name("examples").join("server");
+    let path = built.with_file_name("examples").join(name);
     assert!(
         path.exists(),
-        "{} is missing: cargo build --example server",
+        "{} is missing: cargo build --example {name}",
         path.display()
     );
     path
