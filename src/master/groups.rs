@@ -37,10 +37,13 @@ pub(super) struct Groups {
     waiting: BTreeMap<WorkerId, ReleaseId>,
     /// Groups that wait for their worker.
     ready: BTreeMap<WorkerId, Result<Made, Lack>>,
-    /// Bounds that are not set, as `best_effort` allows: what `status` says of them.
-    pub(super) lacking: Vec<String>,
+    /// Bounds that are not in force, as `best_effort` allows: what `status` says of them.
+    lacking: Lacking,
     told: HashSet<String>,
 }
+
+/// Bounds that are not in force, each with a sentence for people.
+pub(super) type Lacking = BTreeMap<Controller, String>;
 
 /// What of a worker's bounds is in force.
 #[derive(Default)]
@@ -73,14 +76,14 @@ pub(super) fn faults(loaded: &Loaded, lacks: &[Lack]) -> Vec<Fault> {
 ///
 /// # Errors
 /// Where it is not: a fault for each.
-pub(super) fn survey(loaded: &Loaded) -> Result<Vec<String>, Faults> {
+pub(super) fn survey(loaded: &Loaded) -> Result<Lacking, Faults> {
     let bounds = bounds(&loaded.config);
     let lacks = lacks(&bounds);
-    match bounds.best_effort {
-        true => Ok(lacks.iter().map(|lack| instead(lack, &bounds)).collect()),
-        false if lacks.is_empty() => Ok(Vec::new()),
-        false => Err(Faults::in_order(faults(loaded, &lacks))),
+    if lacks.is_empty() || bounds.best_effort {
+        let sentence = |lack: &Lack| (lack.controller, instead(lack, &bounds));
+        return Ok(lacks.iter().map(sentence).collect());
     }
+    Err(Faults::in_order(faults(loaded, &lacks)))
 }
 
 /// What holds a worker instead.
@@ -171,27 +174,35 @@ impl Master {
             if let (Controller::Memory, Some(bytes)) = (lack.controller, bounds.memory) {
                 limits.push((Resource::Data, bytes));
             }
-            self.tell_lack(instead(lack, bounds));
+            self.tell_lack(lack.controller, instead(lack, bounds));
         }
         let group = made.group;
         Ok(Bounded { group, limits })
     }
 
-    /// What `status` says of bounds that are not in force, and the log once.
-    pub(super) fn tell_lacks(&mut self, lacking: Vec<String>) {
+    /// From now on these are not in force.
+    pub(super) fn tell_lacks(&mut self, lacking: Lacking) {
         self.groups.lacking.clear();
-        for sentence in lacking {
-            self.tell_lack(sentence);
+        for (controller, sentence) in lacking {
+            self.tell_lack(controller, sentence);
         }
     }
 
-    fn tell_lack(&mut self, sentence: String) {
+    /// In the log once, in `status` as long as it holds; what was found first is told.
+    fn tell_lack(&mut self, controller: Controller, sentence: String) {
+        if self.groups.lacking.contains_key(&controller) {
+            return;
+        }
         if self.groups.told.insert(sentence.clone()) {
             self.warn(sentence.clone());
         }
-        if !self.groups.lacking.contains(&sentence) {
-            self.groups.lacking.push(sentence);
-        }
+        self.groups.lacking.insert(controller, sentence);
+    }
+
+    /// What people should know at any time.
+    pub(super) fn standing_warnings(&self) -> Vec<String> {
+        let lacking = self.groups.lacking.values();
+        self.warnings.iter().chain(lacking).cloned().collect()
     }
 
     /// SIGKILL for everybody in it.

@@ -107,7 +107,7 @@ impl Master {
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
         let mut warnings = self.adopt_config(loaded);
-        warnings.extend(lacking.iter().cloned());
+        warnings.extend(lacking.values().cloned());
         self.tell_lacks(lacking);
         let manner = Manner::of(self.config());
         let release = self.releases.number(release, manner, sticky.clone());

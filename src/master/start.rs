@@ -11,7 +11,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::groups::{self, Groups};
+use super::groups::{self, Groups, Lacking};
 use super::lookup::look_up;
 use super::operations::Operations;
 use super::releases::Releases;
@@ -265,7 +265,7 @@ async fn live(
     mut master: Master,
     sources: turn::Sources,
     release: Release,
-    lacking: Vec<String>,
+    lacking: Lacking,
 ) -> u8 {
     greet(&master);
     let pid = super::listeners::own_pid();

@@ -207,6 +207,7 @@ pub(super) fn write(file: &Path, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Scratch, eventually};
     use super::*;
 
     /// A directory with plain files in the place of a group: what is written and read is shown, not what a kernel makes of it.
@@ -291,5 +292,55 @@ mod tests {
         group.kill().expect("nobody to kill");
         group.remove().expect("removed");
         assert!(group.entrance().is_err());
+    }
+
+    /// A shell, its child, and a daemon in a session of its own.
+    const FAMILY: &str = "sleep 600 & (setsid sleep 600 &); wait";
+
+    #[test]
+    fn f22_a_group_is_killed_whole_also_where_the_kernel_cannot() {
+        for kill in [Group::kill, Group::kill_one_by_one] {
+            let Some(scratch) = Scratch::make("") else {
+                return;
+            };
+            let group = Group::at(scratch.path().to_owned());
+            let mut shell = Scratch::sh(group.path(), FAMILY);
+            eventually("all three are in it", || group.members().len() == 3);
+            assert!(group.is_populated());
+            assert!(group.remove().is_err(), "somebody is in it");
+            kill(&group).unwrap();
+            shell.wait().unwrap();
+            eventually("nobody is", || !group.is_populated());
+            group.remove().unwrap();
+            fs::create_dir(group.path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn f22_only_those_outside_of_the_process_group_are_signalled() {
+        let Some(scratch) = Scratch::make("") else {
+            return;
+        };
+        let group = Group::at(scratch.path().to_owned());
+        let mut shell = Scratch::sh(group.path(), FAMILY);
+        eventually("all three are in it", || group.members().len() == 3);
+        // The shell shares this test's process group, and so does its child.
+        let own = rustix::process::getpgrp().as_raw_pid();
+        group.signal_others(SIGKILL, own);
+        eventually("the daemon is gone", || group.members().len() == 2);
+        group.kill().unwrap();
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_group_used_is_counted_also_after_its_processes_ended() {
+        let Some(scratch) = Scratch::make("") else {
+            return;
+        };
+        let group = Group::at(scratch.path().to_owned());
+        let burn = "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done";
+        Scratch::sh(group.path(), burn).wait().unwrap();
+        let cpu = group.usage().cpu.expect("cpu.stat is everywhere");
+        assert!(cpu > Duration::from_millis(1), "{cpu:?}");
     }
 }

@@ -232,3 +232,7 @@ fn move_all(from: &Path, to: &Path) -> Result<(), Refusal> {
     let error = last.unwrap_or_else(|| Errno::BUSY.into());
     Err(Refusal::failed("moving processes into", &into, &error))
 }
+
+#[cfg(test)]
+#[path = "home_tests.rs"]
+mod tests;

@@ -11,6 +11,8 @@ mod group;
 mod home;
 mod place;
 mod refusal;
+#[cfg(test)]
+mod testing;
 
 pub use bounds::{Bounds, Controller};
 pub use group::{Counted, Group};

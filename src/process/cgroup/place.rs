@@ -236,6 +236,7 @@ fn unescaped(field: &[u8]) -> PathBuf {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::testing::Scratch;
     use super::*;
 
     const UNIFIED: &[u8] = b"22 1 8:1 / / rw - ext4 /dev/vda rw\n\
@@ -309,6 +310,65 @@ mod tests {
         assert!(is_delegated(&other));
         fs::create_dir(place.path().join("a.slice")).unwrap();
         assert_eq!(is_delegated(&place.path().join("a.slice")), !root);
+    }
+
+    fn place(scratch: &Scratch, below: &str) -> Place {
+        Place {
+            mount: scratch.mount().to_owned(),
+            group: "/web.service".to_owned(),
+            directory: scratch.path().join(below),
+        }
+    }
+
+    #[test]
+    fn f32_the_delegated_group_is_found_from_within_master_too() {
+        let Some(scratch) = Scratch::make(".service") else {
+            return;
+        };
+        fs::create_dir(scratch.path().join(MASTER)).unwrap();
+        let group = "/web.service".to_owned();
+        let kept = Err(Refusal::NotDelegated { group });
+        assert_eq!(place(&scratch, "").delegated(), kept);
+        // As systemd does for Delegate=yes.
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(scratch.path(), "user.delegate", b"1", flags).unwrap();
+        for below in ["", MASTER] {
+            assert_eq!(
+                place(&scratch, below).delegated(),
+                Ok(scratch.path().to_owned())
+            );
+        }
+        let root = Place {
+            directory: scratch.mount().to_owned(),
+            ..place(&scratch, "")
+        };
+        if is_root(scratch.mount()) {
+            assert_eq!(root.delegated(), Err(Refusal::Root));
+        }
+    }
+
+    #[test]
+    fn f32_a_group_that_may_not_be_written_says_so() {
+        let place_of = |directory: &Path| Place {
+            mount: directory.to_owned(),
+            group: "/".to_owned(),
+            directory: directory.to_owned(),
+        };
+        // Not a control group at all, but it looks like one: what is asked is whether its files may be written.
+        let fake = tempfile::tempdir().unwrap();
+        for name in ["cgroup.events", "cgroup.procs"] {
+            fs::write(fake.path().join(name), "").unwrap();
+        }
+        let path = fake.path().join("cgroup.subtree_control");
+        let denied = Err(Refusal::Denied { path: path.clone() });
+        assert_eq!(place_of(fake.path()).delegated(), denied);
+        fs::write(path, "").unwrap();
+        assert_eq!(
+            place_of(fake.path()).delegated(),
+            Ok(fake.path().to_owned())
+        );
+        let read_only = Refusal::failed("making", Path::new("/x"), &Errno::ROFS.into());
+        assert!(read_only.what().contains("mounted read-only"));
     }
 
     proptest! {
