@@ -254,23 +254,16 @@ fn a_worker_over_its_memory_is_told_of_by_the_name_of_its_limit() {
         return;
     };
     let rest = "[limits]\nmemory = \"64M\"";
-    let service = cgroup.hold(Start::config(&config(&server(), rest))).start();
+    let start = Start::config(&config(&server(), rest)).flag("--bake", "20s");
+    let service = cgroup.hold(start).start();
     assert_eq!(cgroup.read("w-1.0.0/memory.max").trim(), "67108864");
     assert_eq!(cgroup.read("w-1.0.0/memory.oom.group").trim(), "1");
     let greedy = python_code(
         "threading.Timer(0.3, lambda: bytearray(200 << 20)).start()\n\
          serve()",
     );
-    let bake = ["--timeout", "30s", "--"].map(str::to_owned);
-    let words: Vec<String> = bake.into_iter().chain(greedy).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    std::fs::write(
-        service.path("web.toml"),
-        config(&server(), &format!("{rest}\n[upgrade]\nbake = \"10s\"")),
-    )
-    .expect("written");
     service
-        .handover("upgrade", &words)
+        .upgrade_to(&greedy)
         .says(1, &["worker 2.0", "over limits.memory = 64M"]);
     let event = killed(&service);
     assert_eq!(
@@ -289,19 +282,19 @@ fn cpu_and_processes_are_bounded_where_the_kernel_can() {
         return;
     };
     let program = python_code(
-        "def burn():\n\
-         \x20   while True: pass\n\
-         def many():\n\
+        "def many():\n\
          \x20   for _ in range(20):\n\
          \x20       try: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n\
          \x20       except RuntimeError: pass\n\
-         threading.Thread(target=burn, daemon=True).start()\n\
-         threading.Thread(target=many, daemon=True).start()\n\
+         threading.Timer(0.5, many).start()\n\
+         if os.fork() == 0:\n\
+         \x20   time.sleep(0.5)\n\
+         \x20   while True: pass\n\
          serve()",
     );
-    let rest = "[limits]\ncpu = 0.2\npids = 8\n[upgrade]\nbake = \"0s\"";
+    let rest = "[limits]\ncpu = 0.5\npids = 8";
     let service = cgroup.hold(Start::config(&config(&program, rest))).start();
-    assert_eq!(cgroup.read("w-1.0.0/cpu.max").trim(), "20000 100000");
+    assert_eq!(cgroup.read("w-1.0.0/cpu.max").trim(), "50000 100000");
     assert_eq!(cgroup.read("w-1.0.0/pids.max").trim(), "8");
     let number = |file: &str, name: &str| -> Option<u64> {
         let text = cgroup.read(file);
@@ -314,10 +307,7 @@ fn cpu_and_processes_are_bounded_where_the_kernel_can() {
     eventually("threads are refused", || {
         number("w-1.0.0/pids.events", "max ").filter(|n| *n > 0)
     });
-    // The whole generation, for the sake of its last words.
-    service
-        .handover("upgrade", &["--drained", "--env", "A=1"])
-        .says(0, &[]);
+    kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("the worker");
     let told = warned(&service, "was refused a process or thread");
     assert!(told.contains("limits.pids"), "{told}");
     service.stop();

@@ -323,11 +323,16 @@ mod tests {
         };
         let group = Group::at(scratch.path().to_owned());
         let mut shell = Scratch::sh(group.path(), FAMILY);
-        eventually("all three are in it", || group.members().len() == 3);
         // The shell shares this test's process group, and so does its child.
         let own = rustix::process::getpgrp().as_raw_pid();
+        let groups = || {
+            let members = group.members().into_iter().filter_map(procfs::stat);
+            let (inside, outside): (Vec<_>, Vec<_>) = members.partition(|stat| stat.pgrp == own);
+            (inside.len(), outside.len())
+        };
+        eventually("the daemon has a session of its own", || groups() == (2, 1));
         group.signal_others(SIGKILL, own);
-        eventually("the daemon is gone", || group.members().len() == 2);
+        eventually("the daemon is gone", || groups() == (2, 0));
         group.kill().unwrap();
         shell.wait().unwrap();
     }

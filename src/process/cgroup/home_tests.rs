@@ -73,7 +73,8 @@ fn f32_a_controller_is_handed_on_only_when_nobody_is_in_the_group() {
     assert_eq!(Errno::from_io_error(&busy), Some(Errno::BUSY));
     fs::create_dir(base.join(MASTER)).unwrap();
     direct.enable(STAND_IN).unwrap();
-    assert_eq!(words_of(&file), [STAND_IN]);
+    let is_on = || words_of(&file).iter().any(|it| it == STAND_IN);
+    assert!(is_on());
     direct.enable(STAND_IN).expect("it is already");
     let made = direct.make("1.0.0", &modest()).unwrap();
     let group = made.group.unwrap();
@@ -83,7 +84,7 @@ fn f32_a_controller_is_handed_on_only_when_nobody_is_in_the_group() {
     let mut worker = Scratch::sh(group.path(), "sleep 600 & wait");
     eventually("the worker is in it", || group.members().len() == 2);
     direct.disable(STAND_IN).unwrap();
-    assert_eq!(words_of(&file), [""; 0]);
+    assert!(!is_on());
     Group::at(base.to_owned()).kill().unwrap();
     shell.wait().unwrap();
     worker.wait().unwrap();

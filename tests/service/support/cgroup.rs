@@ -47,10 +47,11 @@ impl Cgroup {
         &self.0
     }
 
-    /// Runs the master in it.
+    /// Runs the master in it; where an earlier one made `master/`, in that, as systemd does with `DelegateSubgroup=master`: while
+    /// controllers are handed on, nobody can be put beside it.
     pub fn hold(&self, start: Start) -> Start {
         start.through_sh(&format!(
-            "echo $$ > {}/cgroup.procs; exec \"$@\"",
+            "g={}; [ -d $g/master ] && g=$g/master; echo $$ > $g/cgroup.procs || exit 99; exec \"$@\"",
             self.0.display()
         ))
     }
