@@ -18,6 +18,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     ready(build);
     seen_output(build);
     times(build);
+    limits(build);
 }
 
 /// Values of keys of this version that later versions bring.
@@ -153,5 +154,19 @@ fn times(build: &mut Build<'_>) {
             "is longer than drain.timeout ({timeout}), of which it is a part"
         ));
         build.rule("drain.kill_after", wrong.text(timeout));
+    }
+}
+
+/// A wish without anything to wish for is a misunderstanding.
+fn limits(build: &mut Build<'_>) {
+    let limits = &build.config.limits;
+    let bounds = ["limits.memory", "limits.cpu", "limits.pids"];
+    let some = bounds
+        .iter()
+        .any(|key| build.set.contains_key(*key) || build.broken.contains(*key));
+    if limits.best_effort && !some {
+        let wrong =
+            Wrong::new("has no effect: it is about limits.memory, limits.cpu and limits.pids");
+        build.warn("limits.best_effort", wrong.hint("remove it"));
     }
 }

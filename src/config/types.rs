@@ -229,8 +229,9 @@ pub struct Restart {
     pub max_delay: Duration,
 }
 
-/// `[limits]`: resource limits of each worker (setrlimit(2)); [`UNLIMITED`] for none, unset: inherited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// `[limits]`: resource limits of each worker (setrlimit(2)); [`UNLIMITED`] for none, unset: inherited. Then what a
+/// control group holds a worker and all its processes to; unset: nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Limits {
     /// RLIMIT_NOFILE, descriptors.
     pub nofile: Option<u64>,
@@ -248,6 +249,14 @@ pub struct Limits {
     pub fsize: Option<u64>,
     /// RLIMIT_AS (`limits.as`), bytes of address space.
     pub address_space: Option<u64>,
+    /// memory.max, bytes.
+    pub memory: Option<u64>,
+    /// cpu.max, CPUs.
+    pub cpu: Option<f64>,
+    /// pids.max, processes and threads.
+    pub pids: Option<u64>,
+    /// What of the last three cannot be set is no error.
+    pub best_effort: bool,
 }
 
 /// `[log]`: where log lines and worker output go.

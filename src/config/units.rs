@@ -151,8 +151,8 @@ fn lenient_size(text: &str) -> Option<String> {
     (bytes < 9e18).then(|| write_size(bytes as u64))
 }
 
-/// The shortest exact form that [`size`] reads.
-pub(crate) fn write_size(bytes: u64) -> String {
+/// A size as a config has it: bytes in their shortest exact form, `512M` for 536870912.
+pub fn write_size(bytes: u64) -> String {
     for (name, factor) in SIZE_UNITS {
         if bytes != 0 && bytes.is_multiple_of(factor) {
             return format!("{}{name}", bytes / factor);

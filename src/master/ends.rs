@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Master;
+use super::groups::is_populated;
 use super::worker::{Leftover, Workers};
 use crate::control::Event;
 use crate::fleet::{self, Ending, Fault, GenerationNumber, WorkerId};
@@ -103,6 +104,7 @@ impl Master {
         let expected = worker.told.is_some() || worker.killed;
         self.workers.by_pid.remove(&pid);
         self.watching.forget(id);
+        self.look_at_bounds(id, exit);
         if self.adopt_main_process(id) {
             return;
         }
@@ -134,16 +136,20 @@ impl Master {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let Some(child) = worker.child.take_if(|child| !child.group_is_empty()) else {
+        let group = worker.group.clone();
+        let lives = |child: &Child| !child.group_is_empty() || is_populated(group.as_ref());
+        let Some(child) = worker.child.take_if(|child| lives(child)) else {
             return self.deliver_exit(id);
         };
         // Who was told to end may let its children finish until its deadline.
         let kill_at = (!expected).then(|| Instant::now() + kill_after);
         drop(child.signal_group(SIGTERM));
+        self.end_group(group.clone(), child.pid());
         let deliver = expected;
         self.workers.leftovers.push(Leftover {
             id,
             child,
+            group,
             deliver,
             kill_at,
         });
@@ -228,6 +234,7 @@ impl Master {
             worker.hush();
             self.runtime.discard(&worker.directory);
         }
+        self.remove_group(self.workers.group_to_remove(id));
     }
 
     /// Looks at what is left of workers whose leader ended.
@@ -240,22 +247,20 @@ impl Master {
         if self.workers.check_at.is_none_or(|due| due > now) {
             return;
         }
-        let mut gone = Vec::new();
-        for left in &mut self.workers.leftovers {
-            if left.child.group_is_empty() {
-                gone.push(left.id);
-            } else if left.kill_at.is_some_and(|due| due <= now) {
-                left.kill_at = None;
+        let mut left = std::mem::take(&mut self.workers.leftovers);
+        let gone: Vec<Leftover> = left.extract_if(.., |left| left.is_gone()).collect();
+        for left in &mut left {
+            if left.kill_at.take_if(|due| *due <= now).is_some() {
                 drop(left.child.signal_group(SIGKILL));
+                self.kill_group(left.group.clone());
             }
         }
-        self.workers
-            .leftovers
-            .retain(|left| !gone.contains(&left.id));
+        self.workers.leftovers = left;
         let more = !self.workers.leftovers.is_empty();
         self.workers.check_at = more.then_some(now + CHECK_EVERY);
-        for id in gone {
-            self.deliver_exit(id);
+        for left in gone {
+            self.deliver_exit(left.id);
+            self.remove_group(left.group);
         }
     }
 
@@ -285,6 +290,9 @@ impl Master {
         if let Some(left) = left {
             drop(left.child.signal_group(SIGKILL));
         }
+        // Whoever left the process group is still in the control group.
+        let group = self.workers.get(id).and_then(|worker| worker.group.clone());
+        self.kill_group(group);
         if let Some(worker) = self.workers.get_mut(id) {
             worker.killed = true;
             if let Some(child) = &worker.child {
@@ -413,6 +421,7 @@ mod tests {
                 life: 0,
             },
             child,
+            group: None,
             deliver: false,
             kill_at: None,
         });

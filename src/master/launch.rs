@@ -16,7 +16,8 @@ use crate::config::WorkerOutput;
 use crate::control::Event;
 use crate::fleet::{self, Ending, ReleaseId, WorkerId};
 use crate::process::{
-    LaunchFailure, LaunchRequest, Launched, Pipes, Reader, Release, Stream, private_directory,
+    LaunchFailure, LaunchRequest, Launched, Pipes, Reader, Release, Resource, Stream,
+    private_directory,
 };
 use crate::readiness::notify::{Socket, Store};
 
@@ -41,7 +42,9 @@ impl Master {
     pub(super) fn launch_some(&mut self) {
         let began = Instant::now();
         while let Some((id, release)) = self.launches.pop_front() {
-            self.launch(id, release);
+            if self.is_bounded(id, release) {
+                self.launch(id, release);
+            }
             if began.elapsed() >= LAUNCHING_MAX {
                 break;
             }
@@ -53,7 +56,7 @@ impl Master {
     pub(super) fn cancel_launch(&mut self, id: WorkerId) -> bool {
         let before = self.launches.len();
         self.launches.retain(|(waiting, _)| *waiting != id);
-        let cancelled = self.launches.len() < before;
+        let cancelled = self.cancel_group(id) || self.launches.len() < before;
         if cancelled {
             self.pending
                 .push_back(fleet::Event::Exited(id, Ending::NotStarted));
@@ -88,6 +91,8 @@ impl Master {
             killed: false,
             exit: None,
             not_started: None,
+            group: None,
+            over: None,
             elsewhere: None,
             chatter: super::chatter::Chatter::default(),
         };
@@ -111,6 +116,7 @@ impl Master {
                 worker.not_started = Some(reason);
                 worker.hush();
                 self.runtime.discard(&worker.directory);
+                self.remove_group(worker.group.take());
                 self.workers.insert(id, worker);
                 self.pending
                     .push_back(fleet::Event::Exited(id, Ending::NotStarted));
@@ -129,6 +135,8 @@ impl Master {
             .get(release)
             .ok_or("its release is not known any more")?
             .clone();
+        let bounded = self.bounded(id, &release)?;
+        worker.group = bounded.group;
         self.runtime.restore_rooms().map_err(|error| {
             format!("the runtime directory was removed and cannot be made again: {error}")
         })?;
@@ -141,7 +149,7 @@ impl Master {
                 )
             })?;
         let launched = self
-            .execute(id, &release, worker, &made)
+            .execute(id, &release, worker, &made, &bounded.limits)
             .map_err(|error| cannot_fork(&error))?;
         let Launched { child, report } = launched;
         worker.last_pid = child.pid();
@@ -210,6 +218,7 @@ impl Master {
         release: &Release,
         worker: &Worker,
         made: &Surroundings,
+        limits: &[(Resource, u64)],
     ) -> io::Result<Launched> {
         let descriptors = self.descriptors(id);
         let numbered: Vec<(String, u32)> = descriptors
@@ -233,6 +242,8 @@ impl Master {
             stdout: made.stdout.as_fd(),
             stderr: made.stderr.as_fd(),
             listeners: descriptors,
+            group: worker.group.as_deref(),
+            limits,
         })
     }
 

@@ -5,10 +5,13 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::environment;
+use super::groups;
 use super::sticky::Sticky;
 use crate::config::{self, Address, Config, Fault, Faults, Limits, Loaded, Place};
 use crate::control::paths::default_runtime_dir;
-use crate::process::{Owner, Plan, Release, ResolveError, Resource, unknown_owner};
+use crate::process::{
+    Owner, Plan, Release, ResolveError, Resource, lacks_of_machine, unknown_owner,
+};
 
 /// The first release of a config, with all that it needs.
 ///
@@ -26,6 +29,7 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
         faults.extend(unresolved.0.iter().map(told));
     }
     faults.extend(unix_paths(loaded));
+    faults.extend(bounds_of_machine(loaded));
     if let Ok(release) = &release
         && let (own, wanted) = (Owner::current(), release.owner())
         && own.uid != 0
@@ -43,6 +47,16 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
     match release {
         Ok(release) if faults.is_empty() => Ok(release),
         _ => Err(Faults::in_order(faults)),
+    }
+}
+
+/// Bounds that nobody could set on this machine. Whether handover itself may is shown by a start: a unit is delegated,
+/// not the shell in which somebody looks a config up.
+fn bounds_of_machine(loaded: &Loaded) -> Vec<Fault> {
+    let bounds = groups::bounds(&loaded.config);
+    match bounds.best_effort {
+        true => Vec::new(),
+        false => groups::faults(loaded, &lacks_of_machine(&bounds)),
     }
 }
 
@@ -145,6 +159,7 @@ pub(super) fn plan(
         umask: app.umask,
         no_new_privs: app.no_new_privs,
         limits: limits(&config.limits),
+        bounds: groups::bounds(config),
         label,
     }
 }

@@ -25,12 +25,14 @@
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
+//! | `groups` | control groups of workers |
 //! | `ends` | ends of processes, and what they leave behind |
 //! | `effects` | performs what the fleet decided |
 //! | `notes` | what the fleet decided, as events for people |
 //! | `failures` | why a generation failed, in words |
 //! | `listeners` | repairs of listeners |
 //! | `status` | what `status` says |
+//! | `usage` | what workers use, for the metrics |
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
@@ -41,6 +43,7 @@ mod effects;
 mod ends;
 mod environment;
 mod failures;
+mod groups;
 mod launch;
 mod listeners;
 mod lookup;
@@ -57,6 +60,7 @@ mod start;
 mod status;
 mod sticky;
 mod turn;
+mod usage;
 mod watching;
 mod worker;
 
@@ -78,6 +82,7 @@ use crate::readiness::notify::Datagram;
 use crate::sockets::Listener;
 use crate::systemd::Notifier;
 
+use groups::Groups;
 use operations::Operations;
 use releases::{Manner, Releases};
 use runtime_dir::RuntimeDir;
@@ -98,6 +103,8 @@ enum Input {
     Deaf(WorkerId, io::Error),
     /// This worker's output matched the pattern of `ready.on = "output:…"`.
     Matched(WorkerId, String),
+    /// The control group of a worker was made, or not.
+    Group(groups::Notice),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
 }
@@ -119,6 +126,8 @@ struct Master {
     releases: Releases,
     request: sticky::Overrides,
     workers: Workers,
+    groups: Groups,
+    spent: usage::Spent,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
     queues: baking::Queues,

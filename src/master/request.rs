@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Master;
+use super::groups;
 use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
@@ -104,7 +105,10 @@ impl Master {
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
-        let warnings = self.adopt_config(loaded);
+        let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
+        let mut warnings = self.adopt_config(loaded);
+        warnings.extend(lacking.values().cloned());
+        self.tell_lacks(lacking);
         let manner = Manner::of(self.config());
         let release = self.releases.number(release, manner, sticky.clone());
         let fleet_kind = match kind {

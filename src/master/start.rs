@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::groups::{self, Groups, Lacking};
 use super::lookup::look_up;
 use super::operations::Operations;
 use super::releases::Releases;
@@ -128,6 +129,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
     let release = look_up(&loaded).map_err(Refusal::lacking)?;
+    let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let launcher = Launcher::open().map_err(|error| {
@@ -163,7 +165,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             notifier: early.notifier,
         })
         .map_err(Refusal::failed)?;
-        let code = live(master, sources, release).await;
+        let code = live(master, sources, release, lacking).await;
         // Answers that are on their way leave first.
         drop(tokio::time::timeout(FAREWELL, server).await);
         Ok(code)
@@ -234,6 +236,8 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         releases: Releases::default(),
         request: super::sticky::Overrides::default(),
         workers: Workers::default(),
+        groups: Groups::default(),
+        spent: super::usage::Spent::default(),
         generations: BTreeMap::new(),
         watching: Watching::new(),
         queues: super::baking::Queues::default(),
@@ -257,7 +261,12 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
 }
 
 /// Lives until the fleet is finished.
-async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u8 {
+async fn live(
+    mut master: Master,
+    sources: turn::Sources,
+    release: Release,
+    lacking: Lacking,
+) -> u8 {
     greet(&master);
     let pid = super::listeners::own_pid();
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -271,9 +280,11 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
     for warning in master.loaded.warnings.clone() {
         master.warn(warning.to_string());
     }
+    master.tell_lacks(lacking);
     master.guard_runtime();
     master.submit_first(release);
     let code = master.run(sources).await;
+    master.leave_groups().await;
     master.events.close();
     master.runtime.clear();
     for listener in std::mem::take(&mut master.listeners) {

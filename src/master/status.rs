@@ -50,7 +50,7 @@ impl Master {
             operation,
             queued,
             sticky: self.sticky_sentence(),
-            warnings: self.warnings.clone(),
+            warnings: self.standing_warnings(),
         }
     }
 

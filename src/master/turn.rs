@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::signals::Signals;
 use super::{Input, Master};
-use crate::control;
+use crate::control::{self, Call};
 use crate::fleet::Event;
 use crate::process::pollable;
 use crate::sockets::Watch;
@@ -61,11 +61,15 @@ impl Master {
                     Ok(signal) => self.on_signal(&signal),
                     Err(error) => self.warn(format!("reading signals failed: {error}")),
                 },
-                Some((call, reply)) = sources.calls.recv() => {
-                    let answer = self.on_call(call);
-                    // Whoever asked may be gone.
-                    drop(reply.send(answer));
-                }
+                Some((call, reply)) = sources.calls.recv() => match call {
+                    // What workers use is looked up by a thread, which answers.
+                    Call::Metrics => self.answer_metrics(reply),
+                    call => {
+                        let answer = self.on_call(call);
+                        // Whoever asked may be gone.
+                        drop(reply.send(answer));
+                    }
+                },
                 Some(input) = sources.inputs.recv() => self.on_input(input),
                 Ok(mut guard) = sources.watch.readable_mut() => {
                     let repairs = guard.get_inner_mut().examine(&mut self.listeners);
@@ -84,6 +88,7 @@ impl Master {
             Input::Notify(id, datagram) => self.on_datagram(id, datagram),
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
+            Input::Group(notice) => self.on_group(notice),
             Input::RuntimeDir => self.mend_runtime(),
         }
     }

@@ -10,11 +10,12 @@ use tokio::task::AbortHandle;
 
 use super::chatter::Chatter;
 use super::failures::FailureReport;
+use super::groups::is_populated;
 use super::output::Output;
 use super::releases::Manner;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
-use crate::process::{Child, Exit, Reader};
+use crate::process::{Child, Exit, Group, Reader};
 use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
 
@@ -49,6 +50,10 @@ pub(super) struct Worker {
     pub(super) exit: Option<Exit>,
     /// Why it could not be started.
     pub(super) not_started: Option<String>,
+    /// Its control group, where it has one.
+    pub(super) group: Option<Arc<Group>>,
+    /// The bound that it was killed for: "over limits.memory = 512M".
+    pub(super) over: Option<String>,
     /// Where it listens instead, and what to type.
     pub(super) elsewhere: Option<Advice>,
     /// What of its notifications the log is spared.
@@ -71,7 +76,10 @@ impl Worker {
     pub(super) fn ending(&self) -> String {
         match (&self.not_started, &self.exit) {
             (Some(reason), _) => reason.clone(),
-            (None, Some(exit)) => exit.to_string(),
+            (None, Some(exit)) => match &self.over {
+                Some(over) => format!("{exit}, {over}"),
+                None => exit.to_string(),
+            },
             (None, None) => "still there".to_owned(),
         }
     }
@@ -86,14 +94,21 @@ impl Worker {
     }
 }
 
-/// What is left of a worker whose leader ended: its process group.
+/// What is left of a worker whose leader ended: its process group, and who is in its control group.
 pub(super) struct Leftover {
     pub(super) id: WorkerId,
     pub(super) child: Child,
-    /// The worker counts as gone only when the group is.
+    pub(super) group: Option<Arc<Group>>,
+    /// The worker counts as gone only when both groups are.
     pub(super) deliver: bool,
     /// When it is killed.
     pub(super) kill_at: Option<Instant>,
+}
+
+impl Leftover {
+    pub(super) fn is_gone(&self) -> bool {
+        self.child.group_is_empty() && !is_populated(self.group.as_ref())
+    }
 }
 
 /// All workers of generations that have not ended.

@@ -13,6 +13,8 @@ pub enum Step {
     Launcher,
     /// It takes the request and the descriptors.
     Request,
+    /// It enters its control group.
+    ControlGroup,
     /// It puts the descriptors at their numbers.
     Descriptors,
     /// It leads a process group.
@@ -36,10 +38,11 @@ pub enum Step {
 }
 
 /// Every step, in order; the place is the number on the wire.
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step::Spawn,
     Step::Launcher,
     Step::Request,
+    Step::ControlGroup,
     Step::Descriptors,
     Step::ProcessGroup,
     Step::Limits,
@@ -68,6 +71,7 @@ impl fmt::Display for Step {
             Self::Spawn => "starting the launcher",
             Self::Launcher => "running the launcher",
             Self::Request => "taking the request",
+            Self::ControlGroup => "entering the control group",
             Self::Descriptors => "passing the sockets",
             Self::ProcessGroup => "leading a process group",
             Self::Limits => "setting the limit",
@@ -142,6 +146,10 @@ fn hint(step: Step, errno: i32) -> &'static str {
         }
         (Step::Groups | Step::Gid | Step::Uid, Errno::EPERM) => privileged,
         (Step::Uid, Errno::EAGAIN) => "; the user has as many processes as limits.nproc allows",
+        (Step::ControlGroup, Errno::EAGAIN) => {
+            "; pids.max of a control group above it allows no further process"
+        }
+        (Step::ControlGroup, Errno::ENODEV) => "; somebody removed it",
         (Step::Directory, Errno::EACCES) => {
             "; the user may not enter it: every directory on the way needs x for it"
         }
@@ -171,7 +179,7 @@ mod tests {
             assert_eq!(usize::from(step.number()), place);
             assert_eq!(Step::from_number(step.number()), Some(step));
         }
-        assert_eq!(Step::from_number(13), None);
+        assert_eq!(Step::from_number(14), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The master's side of a start: one request, one child, one report.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::path::Path;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::AsyncReadExt;
 
+use super::cgroup::Group;
 use super::child::Child;
 use super::failure::{LaunchFailure, Step};
 use super::limits::{Nofile, Resource, original_nofile};
@@ -56,6 +58,10 @@ pub struct LaunchRequest<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Become descriptors 3, 4, …; the names become LISTEN_FDNAMES.
     pub listeners: Vec<(String, BorrowedFd<'a>)>,
+    /// The control group that it enters.
+    pub group: Option<&'a Group>,
+    /// Limits beside those of the release, soft and hard alike; where a lower one is in force, that stays.
+    pub limits: &'a [(Resource, u64)],
 }
 
 /// A worker on its way.
@@ -122,6 +128,9 @@ impl Launcher {
             request.release.directory_fd(),
         ];
         fds.extend(request.listeners.iter().map(|(_, fd)| *fd));
+        let entrance = request.group.map(|group| entrance(group, &program));
+        let entrance = entrance.transpose()?;
+        fds.extend(entrance.as_ref().map(AsFd::as_fd));
         // Before anyone runs: the socket holds it all, so this waits for nobody, and a failure leaves no process.
         pass::send(ours.as_fd(), &[], &fds).map_err(spawn)?;
         let child = self.spawn(request, theirs).map_err(spawn)?;
@@ -190,7 +199,7 @@ impl Launcher {
             searched: bytes(release.program().searched.as_os_str()),
             resolved: bytes(release.program().resolved.as_os_str()),
             from_descriptor: matches!(release.program().kind, Kind::Elf { .. }),
-            limits: self.limits(&plan.limits),
+            limits: self.limits(&plan.limits, request.limits),
             identity: release.account().map(|account| Identity {
                 uid: account.owner.uid,
                 gid: account.owner.gid,
@@ -200,29 +209,48 @@ impl Launcher {
             umask: plan.umask,
             no_new_privs: plan.no_new_privs,
             directory: release.directory().display().to_string(),
+            group: request
+                .group
+                .map(|group| group.path().display().to_string()),
         })
     }
 
-    /// The original limits of open files, then what the release says.
-    fn limits(&self, asked: &[(Resource, u64)]) -> Vec<Limit> {
-        let original = (Resource::Nofile, self.nofile.soft, self.nofile.hard);
-        let kept = (!asked
-            .iter()
-            .any(|(resource, _)| *resource == Resource::Nofile))
-        .then_some(original);
-        kept.into_iter()
-            .chain(
-                asked
-                    .iter()
-                    .map(|(resource, value)| (*resource, *value, *value)),
-            )
-            .map(|(resource, soft, hard)| Limit {
+    /// The original limits of open files, then what the release says, then what else is asked for where that is less.
+    fn limits(&self, asked: &[(Resource, u64)], more: &[(Resource, u64)]) -> Vec<Limit> {
+        let nofile = (Resource::Nofile, (self.nofile.soft, self.nofile.hard));
+        let mut limits = BTreeMap::from([nofile]);
+        limits.extend(
+            asked
+                .iter()
+                .map(|(resource, value)| (*resource, (*value, *value))),
+        );
+        for (resource, value) in more {
+            let value = &resource.own_hard().min(*value);
+            let held = limits.entry(*resource).or_insert((*value, *value));
+            *held = (held.0.min(*value), held.1.min(*value));
+        }
+        let limits = limits.into_iter();
+        limits
+            .map(|(resource, (soft, hard))| Limit {
                 resource: resource.number(),
                 soft,
                 hard,
             })
             .collect()
     }
+}
+
+/// The way into the control group, opened by the master, whose group it is.
+fn entrance(group: &Group, program: &str) -> io::Result<OwnedFd> {
+    group.entrance().map_err(|error| {
+        let failure = LaunchFailure {
+            program: program.to_owned(),
+            step: Step::ControlGroup,
+            errno: error.raw_os_error().unwrap_or(0),
+            detail: group.path().display().to_string(),
+        };
+        io::Error::new(error.kind(), failure)
+    })
 }
 
 fn bytes(text: &OsStr) -> minicbor::bytes::ByteVec {

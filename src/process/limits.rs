@@ -71,6 +71,11 @@ impl Resource {
         )?)
     }
 
+    /// The hard limit of this process; [`UNLIMITED`] for none.
+    pub(super) fn own_hard(self) -> u64 {
+        getrlimit(self.row().2).maximum.unwrap_or(UNLIMITED)
+    }
+
     fn row(self) -> (Self, &'static str, Kernel) {
         TABLE[self as usize]
     }

@@ -1,8 +1,9 @@
 //! Processes: what to run ([`Release`]), how it is started ([`Launcher`]), how it is told, watched
 //! and reaped ([`Child`], [`reap_ready`]), what it leaves behind ([`group_members`],
-//! [`nonce_processes`]) and what it prints ([`Pipes`], [`Tail`]).
+//! [`nonce_processes`]), what it may use ([`Bounds`], [`Home`]), what it used ([`usage`]) and what it prints ([`Pipes`],
+//! [`Tail`]).
 //!
-//! This room knows executables, users, limits, signals, `/proc` and pipes. It must not know what a
+//! This room knows executables, users, limits, control groups, signals, `/proc` and pipes. It must not know what a
 //! generation, a readiness or an upgrade is, when a worker is to be started or ended, nor what a
 //! listener is for: it is handed descriptors and passes them on.
 //!
@@ -13,6 +14,7 @@
 //! executes the program. The socket closes with the `execve`: that is the success. Before, it
 //! carries the step that failed.
 
+mod cgroup;
 mod child;
 mod elf;
 mod exit;
@@ -35,7 +37,11 @@ mod spawner;
 mod spec;
 mod stragglers;
 mod tail;
+mod usage;
 
+pub use cgroup::{
+    Bounds, Controller, Counted, Group, Home, Lack, Made, Refusal, lacks, lacks_of_machine,
+};
 pub use child::{Child, require_pidfds};
 pub use elf::{Elf, fuzz as fuzz_elf};
 pub use exit::{Exit, signal_name};
@@ -54,3 +60,4 @@ pub use resolve::{ResolveError, Unresolved};
 pub use role::launcher_main;
 pub use stragglers::{Stray, group_members, nonce_processes};
 pub use tail::{Line, Stream, Tail};
+pub use usage::{Subject, Usage, usage};

@@ -18,6 +18,10 @@ pub struct Stat {
     pub pgrp: i32,
     /// Clock ticks after boot at which it began: with the number, it names a process for good.
     pub start_time: u64,
+    /// CPU time in clock ticks: its own and that of the children that it waited for.
+    pub cpu_ticks: u64,
+    /// Resident set in pages.
+    pub rss_pages: u64,
 }
 
 impl Stat {
@@ -43,8 +47,13 @@ pub fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let ppid = fields.next()?.parse().ok()?;
     let pgrp = fields.next()?.parse().ok()?;
-    // Fields 3 to 5 are taken; starttime is field 22.
-    let start_time = fields.nth(16)?.parse().ok()?;
+    // Fields 3 to 5 are taken; utime, stime, cutime and cstime are 14 to 17, starttime is 22, rss 24.
+    let mut cpu_ticks = 0_u64;
+    for field in fields.by_ref().skip(8).take(4) {
+        cpu_ticks = cpu_ticks.saturating_add(field.parse().unwrap_or(0));
+    }
+    let start_time = fields.nth(4)?.parse().ok()?;
+    let rss_pages = fields.nth(1).and_then(|pages| pages.parse().ok());
     Some(Stat {
         pid,
         comm,
@@ -52,6 +61,8 @@ pub fn parse_stat(bytes: &[u8]) -> Option<Stat> {
         ppid,
         pgrp,
         start_time,
+        cpu_ticks,
+        rss_pages: rss_pages.unwrap_or(0),
     })
 }
 
@@ -144,10 +155,11 @@ mod tests {
 
     #[test]
     fn a_name_with_blanks_and_parentheses_does_not_confuse() {
-        let line = b"812 (a) R (b c) Z 7 6 5 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n";
+        let line = b"812 (a) R (b c) Z 7 6 5 0 -1 4 0 0 0 0 1 2 3 4 20 0 1 0 4711 99 17 0\n";
         let seen = parse_stat(line).unwrap();
         assert_eq!((seen.comm.as_str(), seen.state), ("a) R (b c", 'Z'));
         assert_eq!((seen.ppid, seen.pgrp, seen.start_time), (7, 6, 4711));
+        assert_eq!((seen.cpu_ticks, seen.rss_pages), (10, 17));
         assert!(seen.is_dead());
     }
 

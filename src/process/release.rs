@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use super::cgroup::Bounds;
 use super::identity::{Changed, Identity, Recorded, changed_in_place};
 use super::limits::Resource;
 use super::owner::{self, Account, Owner};
@@ -41,6 +42,8 @@ pub struct Plan {
     pub no_new_privs: bool,
     /// Soft and hard limit alike, [`UNLIMITED`](super::UNLIMITED) for none.
     pub limits: Vec<(Resource, u64)>,
+    /// What its control group holds a worker and all its processes to.
+    pub bounds: Bounds,
     /// What people call it.
     pub label: Option<String>,
 }
@@ -122,7 +125,7 @@ impl Release {
     /// label does not count.
     pub fn same_as(&self, other: &Self) -> bool {
         let (a, b) = (&*self.0, &*other.0);
-        let settings = |p: &Plan| (p.umask, p.no_new_privs, p.limits.clone());
+        let settings = |p: &Plan| (p.umask, p.no_new_privs, p.limits.clone(), p.bounds.clone());
         a.plan.argv == b.plan.argv
             && a.plan.env == b.plan.env
             && settings(&a.plan) == settings(&b.plan)

@@ -169,6 +169,7 @@ fn f14_the_same_release_is_told_from_another() {
     assert!(!same.same_as(&resolve(&|p| p.env.push(("A".into(), "".into())))));
     assert!(!same.same_as(&resolve(&|p| p.umask = Some(0o77))));
     assert!(!same.same_as(&resolve(&|p| p.limits = vec![(Resource::Nofile, 64)])));
+    assert!(!same.same_as(&resolve(&|p| p.bounds.pids = Some(9))));
     assert!(!same.same_as(&resolve(&|p| p.user = Some("root".to_owned()))));
     assert!(!same.same_as(&resolve(&|p| {
         p.argv[0] = base.path().join("server").to_str().unwrap().to_owned();

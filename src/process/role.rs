@@ -119,11 +119,14 @@ fn launch(said: &mut Said) -> Result<Never, Failure> {
     if fds.len() < 3 {
         return Err(io::Error::from(Errno::PROTO)).at(Step::Request, "");
     }
-    let listeners = fds.split_off(3);
+    let mut listeners = fds.split_off(3);
     let [spec, program, directory] = <[OwnedFd; 3]>::try_from(fds)
         .map_err(|_| io::Error::from(Errno::PROTO))
         .at(Step::Request, "")?;
     let spec = Spec::load(spec).at(Step::Request, "")?;
+    if let Some(group) = &spec.group {
+        enter(listeners.pop(), group)?;
+    }
 
     let null = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .at(Step::Descriptors, "(/dev/null)")?;
@@ -155,6 +158,17 @@ fn launch(said: &mut Said) -> Result<Never, Failure> {
     default_signal_actions();
     SigSet::empty().thread_set_mask().at(Step::Signals, "")?;
     execute(&spec, said, program.as_fd())
+}
+
+/// Moves this process into the control group of the worker (cgroup-v2.rst: `0` stands for whoever writes). First of all, so
+/// that everything after it is bounded, and while nobody has given up a right.
+fn enter(entrance: Option<OwnedFd>, group: &str) -> Result<(), Failure> {
+    let entrance = entrance
+        .ok_or(io::Error::from(Errno::PROTO))
+        .at(Step::Request, "")?;
+    rustix::io::write(&entrance, b"0")
+        .map(drop)
+        .at(Step::ControlGroup, group)
 }
 
 /// Takes on groups, group and user, in the order in which the privilege for each is still there.

@@ -45,6 +45,9 @@ pub(super) struct Spec {
     /// For messages.
     #[n(10)]
     pub(super) directory: String,
+    /// The control group to enter, for messages: its cgroup.procs is the last descriptor that is passed.
+    #[n(11)]
+    pub(super) group: Option<String>,
 }
 
 /// One resource limit.
@@ -142,6 +145,7 @@ mod tests {
             resolved: b"/srv".to_vec().into(),
             from_descriptor: true,
             directory: "/".to_owned(),
+            group: Some("/sys/fs/cgroup/web/w-1.0.0".to_owned()),
         };
         assert_eq!(Spec::load(spec.store().unwrap()).unwrap(), spec);
     }

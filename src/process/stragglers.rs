@@ -77,7 +77,7 @@ pub fn nonce_processes(nonces: &HashSet<String>) -> Vec<Stray> {
 }
 
 /// Opens a pidfd, then looks again: what is found while the pidfd's process still lives is about it.
-fn hold(pid: i32, look: impl Fn() -> Option<(String, Option<String>)>) -> Option<Stray> {
+pub(super) fn hold(pid: i32, look: impl Fn() -> Option<(String, Option<String>)>) -> Option<Stray> {
     let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     let (comm, nonce) = look()?;
     let stray = Stray {

@@ -30,6 +30,9 @@ fn systemd_analyze_has_nothing_to_say() {
         fs::write(&path, text).unwrap();
         paths.push(path);
     }
+    let drop_ins = directory.path().join("handover@.service.d");
+    fs::create_dir(&drop_ins).unwrap();
+    fs::copy(shipped().join("limits.conf"), drop_ins.join("limits.conf")).unwrap();
     let verified = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=one"])
         .args(&paths)
@@ -72,6 +75,13 @@ fn the_service_says_what_is_promised() {
     }
 }
 
+/// FAILURES 32: without it no worker can have a control group.
+#[test]
+fn f32_the_drop_in_for_limits_delegates() {
+    let delegates = ("Delegate".to_owned(), "yes".to_owned());
+    assert_eq!(settings("limits.conf"), [delegates]);
+}
+
 /// FAILURES 31: until a master can adopt workers, none may outlive it.
 #[test]
 fn f31_no_worker_outlives_its_master_unadopted() {
@@ -88,7 +98,7 @@ fn f31_no_worker_outlives_its_master_unadopted() {
 /// notify-reload), and ignores FileDescriptorStorePreserve= (254).
 #[test]
 fn nothing_newer_than_systemd_252_is_in_the_files() {
-    for name in ["handover@.service", "handover@.socket"] {
+    for name in ["handover@.service", "handover@.socket", "limits.conf"] {
         for (key, value) in settings(name) {
             assert_ne!(value, "notify-reload");
             assert!(!["FileDescriptorStorePreserve", "RestartSteps"].contains(&&*key));

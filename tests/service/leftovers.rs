@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{Service, Start, eventually, python_code};
 
 /// Writes its PID to a file and sleeps, deaf to TERM. `before` runs in the child first.
-fn with_child(before: &str, environment: &str, file: &Path) -> Vec<String> {
+pub fn with_child(before: &str, environment: &str, file: &Path) -> Vec<String> {
     python_code(&format!(
         "if not os.path.exists({file:?}) and os.fork() == 0:\n\
          \x20   {before}\n\
@@ -24,17 +24,21 @@ fn with_child(before: &str, environment: &str, file: &Path) -> Vec<String> {
 }
 
 /// The child that a worker started, ended with the test however that ends.
-struct Left(i32);
+pub struct Left(i32);
 
 impl Left {
     #[track_caller]
-    fn of(file: &Path) -> Self {
+    pub fn of(file: &Path) -> Self {
         eventually("the child tells its PID", || {
             std::fs::read_to_string(file).ok()?.parse().ok().map(Self)
         })
     }
 
-    fn lives(&self) -> bool {
+    pub fn pid(&self) -> i32 {
+        self.0
+    }
+
+    pub fn lives(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0));
         stat.is_ok_and(|stat| stat.contains("(sleep)") && !stat.contains(") Z "))
     }
@@ -49,7 +53,7 @@ impl Drop for Left {
 }
 
 #[track_caller]
-fn warned(service: &Service, part: &str) -> String {
+pub fn warned(service: &Service, part: &str) -> String {
     eventually(&format!("a warning says {part:?}"), || {
         let events = service.events();
         let mut events = events

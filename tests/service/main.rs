@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod intent;
 mod leftovers;
+mod limits;
 mod listeners;
 mod newcomers;
 mod refusals;

@@ -24,8 +24,6 @@ pub(super) const SOME: Kind = Kind::Number {
 };
 
 pub(super) const DIRECT: &str = "remove it; only route = \"direct\" exists yet, where the workers take the connections themselves";
-const CGROUP: &str =
-    "remove it; in the unit, MemoryMax=, CPUQuota= and TasksMax= bound the whole service";
 const HOOK: &str =
     "remove it; run the command around `handover upgrade`, whose exit status tells how it went";
 const HEALTH: &str = "remove it; app.watchdog replaces a worker that no longer answers";
@@ -132,38 +130,6 @@ pub(super) const KEYS: &[Key] = &[
         "0s",
         "remove it; take the machine out of the load balancer before `handover stop`",
         "On stop: how long listeners go on accepting while /readyz already says no."
-    ),
-    // [limits]
-    later_key!(
-        "limits.memory",
-        Kind::Size {
-            min: 1 << 20,
-            max: u64::MAX - 1
-        },
-        "",
-        CGROUP,
-        "Memory of a worker in bytes (control group)."
-    ),
-    later_key!(
-        "limits.cpu",
-        Kind::Cpus,
-        "",
-        CGROUP,
-        "CPU time of a worker, in CPUs (control group)."
-    ),
-    later_key!(
-        "limits.pids",
-        SOME,
-        "",
-        CGROUP,
-        "Processes and threads of a worker (control group)."
-    ),
-    later_key!(
-        "limits.best_effort",
-        Kind::Switch,
-        "false",
-        "remove it; until then a limit that cannot be set is an error",
-        "A limit that cannot be set is a warning instead of an error."
     ),
     // [hooks]
     later_key!(

@@ -14,6 +14,8 @@ const POSITIVE: Kind = Kind::Duration {
 };
 const COMMAND: Kind = Kind::Words("[\"./server\", \"--verbose\"]");
 const MASK: Kind = Kind::Mode { max: 0o777 };
+/// PID_MAX_LIMIT of linux/threads.h: pids.max takes no more.
+const PIDS_MAX: u64 = 1 << 22;
 
 pub(super) const KEYS: &[Key] = &[
     key!(
@@ -278,6 +280,44 @@ pub(super) const KEYS: &[Key] = &[
         "",
         Release,
         "Address space in bytes (RLIMIT_AS)."
+    ),
+    key!(
+        "limits.memory",
+        limits.memory,
+        Kind::Size {
+            min: 1 << 20,
+            max: u64::MAX - 1
+        },
+        "",
+        Release,
+        "Memory of a worker and all its processes, in bytes (memory.max of its control group; needs Delegate=yes in the unit). Above it the kernel kills the worker; swap is not counted."
+    ),
+    key!(
+        "limits.cpu",
+        limits.cpu,
+        Kind::Cpus,
+        "",
+        Release,
+        "CPU time of a worker and all its processes, in CPUs (cpu.max of its control group); above it they wait."
+    ),
+    key!(
+        "limits.pids",
+        limits.pids,
+        Kind::Number {
+            min: 1,
+            max: PIDS_MAX
+        },
+        "",
+        Release,
+        "Processes and threads of a worker (pids.max of its control group); above it fork(2) fails."
+    ),
+    key!(
+        "limits.best_effort",
+        limits.best_effort,
+        Kind::Switch,
+        "false",
+        Release,
+        "What cannot be set of memory, cpu and pids is a warning instead of an error; without a control group memory then bounds the data of each process by itself (RLIMIT_DATA), cpu and pids bound nothing."
     ),
     // [log]
     key!(

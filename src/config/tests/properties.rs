@@ -180,12 +180,24 @@ fn config() -> impl Strategy<Value = Config> {
             max_generations,
         },
     );
-    let limits = (limit(), limit(), limit()).prop_map(|(nofile, stack, address_space)| Limits {
-        nofile,
-        stack,
-        address_space,
-        ..Limits::default()
-    });
+    let bounds = (
+        option::of(1u64 << 20..1 << 50),
+        option::of(0.01f64..65536.0),
+        option::of(1u64..1 << 22),
+        any::<bool>(),
+    );
+    let limits = (limit(), limit(), limit(), bounds).prop_map(
+        |(nofile, stack, address_space, (memory, cpu, pids, best_effort))| Limits {
+            nofile,
+            stack,
+            address_space,
+            memory,
+            cpu,
+            pids,
+            best_effort,
+            ..Limits::default()
+        },
+    );
     let restart = (duration(1), duration(0)).prop_map(|(delay, more)| Restart {
         delay,
         max_delay: delay + more,

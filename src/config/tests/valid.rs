@@ -69,7 +69,10 @@ nofile = 65536
 core = 0
 stack = "8M"
 memlock = "unlimited"
-best_effort = false
+memory = "512M"
+cpu = 0.5
+pids = 100
+best_effort = true
 [log]
 format = "json"
 level = "trace"
@@ -106,6 +109,12 @@ fn a_file_with_everything() {
     assert_eq!(config.listen[1].mode, Some(0o660));
     assert_eq!(config.listen[2].receive_buffer, Some(1 << 20));
     assert_eq!(config.limits.core, Some(0));
+    assert_eq!(config.limits.memory, Some(512 << 20));
+    assert_eq!(
+        (config.limits.cpu, config.limits.pids),
+        (Some(0.5), Some(100))
+    );
+    assert!(config.limits.best_effort);
     let again = loaded(&to_toml(&config)).config;
     assert_eq!(again, config);
     // Defaults of later keys are taken in any notation; unknown ones are not.

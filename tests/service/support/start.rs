@@ -171,6 +171,14 @@ pub fn call(verb: &str, runtime_dir: &Path, words: &[&str]) -> Ended {
     finish(command)
 }
 
+/// `handover check FILE`
+pub fn check(file: &Path) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
+    command.arg("check").arg(file);
+    clean(&mut command);
+    finish(command)
+}
+
 fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
