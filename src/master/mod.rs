@@ -22,6 +22,8 @@
 //! | `worker` | a worker as the master holds it |
 //! | `output` | what workers print |
 //! | `watching` | observing readiness |
+//! | `probing` | who is asked whether it serves, and when |
+//! | `asking` | asks, and what follows from the answers |
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
@@ -34,6 +36,7 @@
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod asking;
 mod baking;
 mod calls;
 mod chatter;
@@ -48,6 +51,7 @@ mod notes;
 mod notices;
 mod operations;
 mod output;
+mod probing;
 mod releases;
 mod request;
 mod runtime_dir;
@@ -98,6 +102,8 @@ enum Input {
     Deaf(WorkerId, io::Error),
     /// This worker's output matched the pattern of `ready.on = "output:…"`.
     Matched(WorkerId, String),
+    /// A probe of a worker came to its end.
+    Asked(asking::Question, asking::Reply),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
 }
@@ -121,6 +127,7 @@ struct Master {
     workers: Workers,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
+    probing: probing::Probing,
     queues: baking::Queues,
     listeners: Vec<Listener>,
     launcher: Launcher,

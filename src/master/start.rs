@@ -11,9 +11,9 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::lookup::look_up;
+use super::lookup::look_up_all;
 use super::operations::Operations;
-use super::releases::Releases;
+use super::releases::{Manner, Releases};
 use super::runtime_dir::RuntimeDir;
 use super::sentence::Told;
 use super::signals::{self, Signals};
@@ -127,7 +127,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let release = look_up(&loaded).map_err(Refusal::lacking)?;
+    let (release, manner) = look_up_all(&loaded).map_err(Refusal::lacking)?;
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let launcher = Launcher::open().map_err(|error| {
@@ -163,7 +163,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             notifier: early.notifier,
         })
         .map_err(Refusal::failed)?;
-        let code = live(master, sources, release).await;
+        let code = live(master, sources, release, manner).await;
         // Answers that are on their way leave first.
         drop(tokio::time::timeout(FAREWELL, server).await);
         Ok(code)
@@ -236,6 +236,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         workers: Workers::default(),
         generations: BTreeMap::new(),
         watching: Watching::new(),
+        probing: super::probing::Probing::default(),
         queues: super::baking::Queues::default(),
         listeners: parts.listeners,
         launcher: parts.launcher,
@@ -257,7 +258,12 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
 }
 
 /// Lives until the fleet is finished.
-async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u8 {
+async fn live(
+    mut master: Master,
+    sources: turn::Sources,
+    release: Release,
+    manner: Manner,
+) -> u8 {
     greet(&master);
     let pid = super::listeners::own_pid();
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -272,7 +278,7 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
         master.warn(warning.to_string());
     }
     master.guard_runtime();
-    master.submit_first(release);
+    master.submit_first(release, manner);
     let code = master.run(sources).await;
     master.events.close();
     master.runtime.clear();

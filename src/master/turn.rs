@@ -84,6 +84,7 @@ impl Master {
             Input::Notify(id, datagram) => self.on_datagram(id, datagram),
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
+            Input::Asked(question, reply) => self.on_asked(&question, reply),
             Input::RuntimeDir => self.mend_runtime(),
         }
     }
@@ -92,6 +93,7 @@ impl Master {
     /// timers, looks at workers, signs of life for systemd.
     fn settle(&mut self) {
         self.look_at_workers();
+        self.ask_some();
         self.look_at_queues();
         self.check_leftovers();
         self.launch_some();
@@ -119,6 +121,7 @@ impl Master {
         [
             fleet,
             self.watching.next_look(),
+            self.probing.next_due(),
             self.queues.next_look(),
             self.workers.next_check(),
             self.next_telling(),

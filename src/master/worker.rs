@@ -15,6 +15,7 @@ use super::releases::Manner;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Reader};
+use crate::sockets::Listener;
 use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
 
@@ -51,8 +52,32 @@ pub(super) struct Worker {
     pub(super) not_started: Option<String>,
     /// Where it listens instead, and what to type.
     pub(super) elsewhere: Option<Advice>,
+    /// What it has for `http:` probes.
+    pub(super) probe: Option<ProbeListener>,
+    /// What its last probe said.
+    pub(super) verdict: Option<Verdict>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
+}
+
+/// The listener that this worker alone has. The master keeps it open as long as there is the worker.
+pub(super) struct ProbeListener {
+    pub(super) listener: Listener,
+    /// Its number in the worker.
+    pub(super) descriptor: u32,
+    /// The worker took a connection on it.
+    pub(super) taken: bool,
+}
+
+/// What a probe said.
+pub(super) struct Verdict {
+    /// The probe as it is written in the config.
+    pub(super) check: String,
+    pub(super) ok: bool,
+    /// How many failed in a row.
+    pub(super) failures: u32,
+    pub(super) reason: String,
+    pub(super) at: Timestamp,
 }
 
 /// How and when it became ready.

@@ -58,6 +58,8 @@ pub struct LaunchRequest<'a> {
     pub stderr: BorrowedFd<'a>,
     /// Become descriptors 3, 4, …; the names become LISTEN_FDNAMES.
     pub listeners: Vec<(String, BorrowedFd<'a>)>,
+    /// LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES are set, also where there is no listener: it is a worker.
+    pub announced: bool,
 }
 
 /// A worker on its way.
@@ -197,6 +199,7 @@ impl Launcher {
                 .collect(),
             env,
             names,
+            announced: request.announced,
             searched: bytes(release.program().searched.as_os_str()),
             resolved: bytes(release.program().resolved.as_os_str()),
             from_descriptor: matches!(release.program().kind, Kind::Elf { .. }),

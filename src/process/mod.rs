@@ -15,6 +15,7 @@
 
 mod child;
 mod elf;
+mod errand;
 mod exit;
 mod failure;
 mod identity;
@@ -37,6 +38,7 @@ mod tail;
 
 pub use child::{Child, require_pidfds};
 pub use elf::{Elf, fuzz as fuzz_elf};
+pub use errand::{Done, Errand};
 pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use identity::{Changed, Difference, Identity};

@@ -45,6 +45,9 @@ pub(super) struct Spec {
     /// For messages.
     #[n(10)]
     pub(super) directory: String,
+    /// Sets LISTEN_*.
+    #[n(11)]
+    pub(super) announced: bool,
 }
 
 /// One resource limit.
@@ -142,6 +145,7 @@ mod tests {
             resolved: b"/srv".to_vec().into(),
             from_descriptor: true,
             directory: "/".to_owned(),
+            announced: true,
         };
         assert_eq!(Spec::load(spec.store().unwrap()).unwrap(), spec);
     }

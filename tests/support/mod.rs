@@ -65,6 +65,7 @@ pub fn request<'a>(release: &'a Release, output: &'a File) -> LaunchRequest<'a> 
         stdout: output.as_fd(),
         stderr: output.as_fd(),
         listeners: Vec::new(),
+        announced: true,
     }
 }
 

@@ -59,6 +59,8 @@ impl fmt::Display for Event {
             | Self::WorkerDrained { .. }
             | Self::WorkerKilled { .. }
             | Self::WorkerElsewhere { .. }
+            | Self::HealthFailed { .. }
+            | Self::HealthRecovered { .. }
             | Self::CrashLoop { .. }
             | Self::OutputDropped { .. } => self.fmt_worker(f),
         }
@@ -233,6 +235,27 @@ impl Event {
             } => {
                 write!(f, "worker {worker} was killed (pid {pid}): {reason}")
             }
+            Self::HealthFailed {
+                worker,
+                check,
+                failures,
+                failures_max,
+                reason,
+                ..
+            } => write!(
+                f,
+                "worker {worker} failed its health check {check}, {failures} of {failures_max}: {reason}"
+            ),
+            Self::HealthRecovered {
+                worker,
+                check,
+                failures,
+                ..
+            } => write!(
+                f,
+                "worker {worker} passes its health check {check} again after {}",
+                Count(*failures, "failure")
+            ),
             Self::WorkerElsewhere { worker, reason, .. } => {
                 write!(f, "worker {worker}: {reason}")
             }
