@@ -53,6 +53,6 @@ pub use load::{Loaded, Sources, check, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, Health, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE, Probe,
-    Ready, ReadyOn, Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
+    App, Config, Control, Drain, Health, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
+    Probe, Ready, ReadyOn, Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };

@@ -5,22 +5,20 @@ use std::time::{Duration, Instant};
 
 use super::environment::Templates;
 use super::probing::{self, Purpose};
+use super::unanswered::named;
 use super::worker::Verdict;
 use super::{Input, Master};
 use crate::config::{Health, Probe, ReadyOn};
 use crate::control::{Event, Span, Timestamp};
 use crate::fleet::{self, Fault, GenerationNumber, State, WorkerId};
 use crate::process::Errand;
-use crate::readiness::{Advice, Unanswered, ask};
+use crate::readiness::{Advice, Answered, Unanswered, ask};
 
 /// How long a turn of the loop may start probes.
 const ASKING_MAX: Duration = Duration::from_millis(3);
 
 /// How often one of the workers that are asked for their readiness is looked at: does it listen somewhere else?
 const ASTRAY_EVERY: Duration = Duration::from_millis(100);
-
-/// A longer command is cut where it is named, in characters.
-const NAMED_MAX: usize = 60;
 
 /// One probe, from its start to its result.
 pub(super) struct Question {
@@ -48,7 +46,9 @@ impl Master {
     pub(super) fn ask_whether_ready(&mut self, id: WorkerId) {
         let now = Instant::now();
         self.probing.begin(id, Purpose::Ready, now);
-        self.probing.astray.get_or_insert((now + ASTRAY_EVERY, None));
+        self.probing
+            .astray
+            .get_or_insert((now + ASTRAY_EVERY, None));
     }
 
     /// Another sign says that the worker is ready: says whether its health check has to agree first.
@@ -60,7 +60,8 @@ impl Master {
         if matches!(&manner.ready.on, ReadyOn::Probe(probe) if probe == check) {
             return false;
         }
-        self.probing.begin(id, Purpose::Proof(by.to_owned()), Instant::now());
+        self.probing
+            .begin(id, Purpose::Proof(by.to_owned()), Instant::now());
         true
     }
 
@@ -73,7 +74,8 @@ impl Master {
         let now = Instant::now();
         self.probing.begin(id, Purpose::Health, now);
         // It has just answered.
-        self.probing.spread(id, self.interval(id, &manner.health), now);
+        self.probing
+            .spread(id, self.interval(id, &manner.health), now);
     }
 
     /// From one probe of a ready worker to its next.
@@ -134,7 +136,10 @@ impl Master {
         let inputs = self.inputs.clone();
         match question.probe.clone() {
             Probe::Http(path) => {
-                let own = self.workers.get(id).and_then(|worker| worker.probe.as_ref());
+                let own = self
+                    .workers
+                    .get(id)
+                    .and_then(|worker| worker.probe.as_ref());
                 let to = own.and_then(|own| own.listener.socket_address());
                 question.serial = self.probing.started(id, &question.probe, None);
                 tokio::spawn(async move {
@@ -202,7 +207,11 @@ impl Master {
             Reply::Good(_) | Reply::Bad(_) => true,
             Reply::NotAsked(_) => false,
         };
-        if let Some(own) = self.workers.get_mut(id).and_then(|worker| worker.probe.as_mut()) {
+        if let Some(own) = self
+            .workers
+            .get_mut(id)
+            .and_then(|worker| worker.probe.as_mut())
+        {
             own.taken |= taken;
         }
         match reply {
@@ -272,14 +281,27 @@ impl Master {
             });
         }
         if lost {
-            self.probing.forget(id);
-            let fault = fleet::Event::Fault(id, Fault::Unhealthy);
-            return self.pending.push_back(fault);
+            return self.give_up_on(id);
         }
         match purpose {
             Purpose::Health => self.ask_later(question, now),
             Purpose::Ready | Purpose::Proof(_) => self.probing.again(id, now),
         }
+    }
+
+    /// In the active generation it is replaced. In a new one it speaks against all of it: that is undone as a whole, and
+    /// whoever of its workers took requests may finish them, this one too.
+    fn give_up_on(&mut self, id: WorkerId) {
+        self.probing.forget(id);
+        let (_, target) = self.fleet.rollout();
+        let info = self.generations.get_mut(&id.generation);
+        self.pending.push_back(match info {
+            Some(info) if target == Some(id.generation) => {
+                info.unhealthy.get_or_insert(id);
+                fleet::Event::Against(id.generation, Fault::Unhealthy)
+            }
+            _ => fleet::Event::Fault(id, Fault::Unhealthy),
+        });
     }
 
     /// Says nothing about the worker. Who was not asked before either was told of already.
@@ -303,11 +325,18 @@ impl Master {
     fn ask_later(&mut self, question: &Question, now: Instant) {
         let manner = self.manner(question.id.generation);
         let interval = self.interval(question.id, &manner.health);
-        self.probing.later(question.id, question.began, interval, now);
+        self.probing
+            .later(question.id, question.began, interval, now);
     }
 
     /// Keeps the result for `status` and for reports; gives how many had failed before a good one.
-    fn keep_verdict(&mut self, question: &Question, ok: bool, failures: u32, reason: String) -> u32 {
+    fn keep_verdict(
+        &mut self,
+        question: &Question,
+        ok: bool,
+        failures: u32,
+        reason: String,
+    ) -> u32 {
         let id = question.id;
         let mut before = 0;
         if let Some(asked) = self.probing.of(id, question.serial).filter(|_| ok) {
@@ -325,61 +354,6 @@ impl Master {
         before
     }
 
-    /// Whether nobody waits on its listener for probes: what cannot be told speaks for it.
-    fn has_taken(&self, id: WorkerId) -> bool {
-        let own = self.workers.get(id).and_then(|worker| worker.probe.as_ref());
-        own.is_none_or(|own| own.listener.untaken().unwrap_or(0) == 0)
-    }
-
-    /// The words for a worker that serves its own listeners and not the one for probes, where that is so.
-    pub(super) fn untaken(&self, id: WorkerId) -> Option<Advice> {
-        let own = self.workers.get(id)?.probe.as_ref()?;
-        if own.taken || self.has_taken(id) {
-            return None;
-        }
-        let fact = format!(
-            "it has not taken a connection on its listener '{}' (descriptor {}, {}): a program that serves one \
-             descriptor only cannot be probed by http: in direct mode",
-            own.listener.name(),
-            own.descriptor,
-            own.listener.address()
-        );
-        let hint = "serve every descriptor that LISTEN_FDS counts, or write exec:COMMAND instead of http:PATH; \
-                    for readiness alone also: ready.on = \"auto\" or \"notify\"";
-        Some(Advice {
-            fact,
-            hint: hint.to_owned(),
-        })
-    }
-
-    /// What its probes said last, for a worker that was not ready in time.
-    pub(super) fn asked_in_vain(&self, id: WorkerId) -> Option<Advice> {
-        let manner = self.manner(id.generation);
-        let probe = match (&manner.ready.on, &manner.health.check) {
-            (ReadyOn::Probe(probe), _) => probe,
-            (_, Some(check)) => check,
-            _ => return None,
-        };
-        if let Some(advice) = self.untaken(id) {
-            return Some(advice);
-        }
-        let verdict = self.workers.get(id)?.verdict.as_ref();
-        let fact = match verdict.filter(|verdict| !verdict.ok) {
-            Some(verdict) => format!("{}: {}", verdict.check, verdict.reason),
-            None if matches!(manner.ready.on, ReadyOn::Probe(_)) => {
-                format!("{} did not answer", named(probe))
-            }
-            // It never gave the sign after which it would have been asked.
-            None => return None,
-        };
-        let hint = "what it printed: handover logs; if it is only slow: a longer ready.timeout, and for a slow answer \
-                    a longer health.timeout";
-        Some(Advice {
-            fact,
-            hint: hint.to_owned(),
-        })
-    }
-
     /// Of the workers that are asked for their readiness, one after the other: does it listen somewhere else?
     fn look_for_astray(&mut self, now: Instant) {
         let Some((_, after)) = self.probing.astray.filter(|(at, _)| *at <= now) else {
@@ -393,16 +367,7 @@ impl Master {
     }
 }
 
-/// The probe as it is written in the config, cut.
-fn named(probe: &Probe) -> String {
-    let text = probe.to_string();
-    match text.char_indices().nth(NAMED_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
-}
-
-fn http_reply(outcome: Result<crate::readiness::Answered, Unanswered>) -> Reply {
+fn http_reply(outcome: Result<Answered, Unanswered>) -> Reply {
     match outcome {
         Ok(answered) => Reply::Good(format!("answered {}", answered.0)),
         Err(Unanswered::Silent) => Reply::Silent,
@@ -418,7 +383,10 @@ async fn exec_reply(errand: Errand, patience: Duration) -> Reply {
         () if done.says_nothing() => Reply::NotAsked(done.to_string()),
         () if done.timed_out() => {
             let patience = Span(super::effects::millis(patience));
-            Reply::Bad(format!("not done within {patience} (health.timeout){}", done.said()))
+            Reply::Bad(format!(
+                "not done within {patience} (health.timeout){}",
+                done.said()
+            ))
         }
         () => Reply::Bad(done.to_string()),
     }

@@ -36,8 +36,7 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped =
-            reap_ready(|pid| is_ours(&self.workers, pid) || self.probing.is_errand(pid));
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.probing.is_errand(pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {

@@ -51,7 +51,8 @@ pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> 
         Err(_) => Ok(Manner::of(&loaded.config)),
     };
     let manner = manner.map_err(|wrong| {
-        let told = |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
+        let told =
+            |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
         faults.extend(wrong.iter().map(told));
     });
     match (release, manner) {

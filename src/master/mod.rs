@@ -24,6 +24,7 @@
 //! | `watching` | observing readiness |
 //! | `probing` | who is asked whether it serves, and when |
 //! | `asking` | asks, and what follows from the answers |
+//! | `unanswered` | the words for a worker that did not answer well |
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
@@ -61,6 +62,7 @@ mod start;
 mod status;
 mod sticky;
 mod turn;
+mod unanswered;
 mod watching;
 mod worker;
 

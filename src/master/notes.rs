@@ -211,7 +211,11 @@ impl Master {
         });
     }
 
-    fn generation_failed(&mut self, number: GenerationNumber, failure: Failure) {
+    fn generation_failed(&mut self, number: GenerationNumber, mut failure: Failure) {
+        if failure.cause == Cause::Fault(Fault::Unhealthy) {
+            let info = self.generations.get(&number);
+            failure.worker = failure.worker.or(info.and_then(|info| info.unhealthy));
+        }
         let report = self.report(failure);
         let untold = report.hint.as_ref().filter(|_| !report.hint_told);
         let hint = untold.map_or_else(String::new, |hint| format!("; {hint}"));

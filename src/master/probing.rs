@@ -133,7 +133,12 @@ impl Probing {
     }
 
     /// A probe of it is under way; the number tells its result from that of an earlier one.
-    pub(super) fn started(&mut self, id: WorkerId, probe: &Probe, child: Option<Arc<Child>>) -> u64 {
+    pub(super) fn started(
+        &mut self,
+        id: WorkerId,
+        probe: &Probe,
+        child: Option<Arc<Child>>,
+    ) -> u64 {
         self.serial += 1;
         let weight = weight_of(probe);
         self.weight += weight;
@@ -203,7 +208,8 @@ impl Probing {
         let unready = |(_, asked): &(&WorkerId, &Asked)| asked.purpose == Purpose::Ready;
         let mut all = self.asked.iter().filter(unready).map(|(id, _)| *id);
         let first = all.clone().next();
-        all.find(|id| after.is_none_or(|after| *id > after)).or(first)
+        all.find(|id| after.is_none_or(|after| *id > after))
+            .or(first)
     }
 
     fn set_due(&mut self, id: WorkerId, at: Instant) {
@@ -255,7 +261,9 @@ pub(super) fn bake_interval(health: &Health, bake: Duration, workers: usize) -> 
     };
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     let least = share.saturating_mul(workers).max(BAKE_INTERVAL_MIN);
-    (bake / health.failures.saturating_add(1)).max(least).min(health.interval)
+    (bake / health.failures.saturating_add(1))
+        .max(least)
+        .min(health.interval)
 }
 
 /// How long a worker that gave the sign of readiness may fail its health check: as long as a ready one may.
@@ -316,7 +324,10 @@ mod tests {
         let last = counts.range(150..199);
         let worst = last.clone().map(|(_, count)| *count).max();
         assert!(worst <= Some(45), "{counts:?}");
-        assert!(last.map(|(_, count)| *count).sum::<u32>() > 900, "{counts:?}");
+        assert!(
+            last.map(|(_, count)| *count).sum::<u32>() > 900,
+            "{counts:?}"
+        );
     }
 
     #[test]

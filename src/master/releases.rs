@@ -55,7 +55,9 @@ impl Manner {
             };
             let found = Release::resolve(plan);
             let told = |error| (key, error);
-            found.map_err(|all| wrong.extend(all.0.into_iter().map(told))).ok()
+            found
+                .map_err(|all| wrong.extend(all.0.into_iter().map(told)))
+                .ok()
         };
         manner.errands = Errands {
             ready: look_up("ready.on", ready),

@@ -258,12 +258,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
 }
 
 /// Lives until the fleet is finished.
-async fn live(
-    mut master: Master,
-    sources: turn::Sources,
-    release: Release,
-    manner: Manner,
-) -> u8 {
+async fn live(mut master: Master, sources: turn::Sources, release: Release, manner: Manner) -> u8 {
     greet(&master);
     let pid = super::listeners::own_pid();
     let version = env!("CARGO_PKG_VERSION").to_owned();

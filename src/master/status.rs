@@ -7,8 +7,8 @@ use super::Master;
 use super::worker::Verdict;
 use crate::control::Timestamp;
 use crate::control::view::{
-    GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned, ReleaseView,
-    SessionsView, Status, WorkerState, WorkerView,
+    GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
+    ReleaseView, SessionsView, Status, WorkerState, WorkerView,
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};

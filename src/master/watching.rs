@@ -371,7 +371,10 @@ impl Master {
         if wanted.is_empty() {
             return;
         }
-        let own = self.workers.get(id).and_then(|worker| worker.probe.as_ref());
+        let own = self
+            .workers
+            .get(id)
+            .and_then(|worker| worker.probe.as_ref());
         let own = own.map(|own| &own.listener);
         let given = self.listeners.iter().chain(own).map(wanted_of);
         let given = given.collect::<Vec<_>>();

@@ -15,9 +15,9 @@ use super::releases::Manner;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Reader};
-use crate::sockets::Listener;
 use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
+use crate::sockets::Listener;
 
 /// Outputs of workers that are gone, for `logs`.
 const ARCHIVED: usize = 16;
@@ -201,6 +201,8 @@ pub(super) struct GenerationInfo {
     pub(super) was_baked: bool,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
+    /// The worker whose health check speaks against it.
+    pub(super) unhealthy: Option<WorkerId>,
     /// People were told that its program does not handle the drain signal.
     pub(super) unhandled_told: bool,
 }
@@ -219,6 +221,7 @@ impl GenerationInfo {
             was_baked: false,
             was_active: false,
             changed_told: false,
+            unhealthy: None,
             unhandled_told: false,
         }
     }

@@ -215,7 +215,8 @@ impl Output {
             match pipe.try_read(&mut buffer) {
                 Ok(length) if length > 0 && self.taken < OUTPUT_MAX => {
                     self.taken += length;
-                    self.kept.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                    self.kept
+                        .extend_from_slice(buffer.get(..length).unwrap_or_default());
                     let over = self.kept.len().saturating_sub(KEPT);
                     self.kept.drain(..over);
                 }
@@ -232,7 +233,11 @@ impl Output {
 
     fn last_line(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.kept);
-        let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+        let line = text
+            .lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty())?;
         let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
         Some(line.chars().map(shown).take(LINE_MAX).collect())
     }

@@ -149,7 +149,8 @@ async fn judge(response: Response<Incoming>) -> Result<Answered, Unanswered> {
         let Some(frame) = body.frame().await else {
             break;
         };
-        let frame = frame.map_err(|_| Unanswered::Broken(format!("{status} and a part of its body")))?;
+        let frame =
+            frame.map_err(|_| Unanswered::Broken(format!("{status} and a part of its body")))?;
         let Some(data) = frame.data_ref() else {
             continue;
         };
@@ -196,7 +197,9 @@ impl Heard {
     fn judge(&self, error: &hyper::Error) -> Unanswered {
         let quoted = self.quoted().unwrap_or_default();
         if error.is_parse_too_large() {
-            return Unanswered::NoHttp(format!("{quoted}, with a head of more than {HEAD_MAX} bytes"));
+            return Unanswered::NoHttp(format!(
+                "{quoted}, with a head of more than {HEAD_MAX} bytes"
+            ));
         }
         match error.is_parse() {
             true => Unanswered::NoHttp(quoted),
@@ -219,7 +222,8 @@ impl AsyncRead for Listening {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
-        self.heard.push(into.filled().get(before..).unwrap_or_default());
+        self.heard
+            .push(into.filled().get(before..).unwrap_or_default());
         read
     }
 }

@@ -82,7 +82,10 @@ mod tests {
     fn who_waits_to_be_accepted_is_counted_until_then() {
         let listener = own_listener("probe", false).unwrap();
         let address = listener.socket_address().unwrap();
-        assert!(address.ip().is_loopback() && address.port() != 0, "{address}");
+        assert!(
+            address.ip().is_loopback() && address.port() != 0,
+            "{address}"
+        );
         assert_eq!(listener.address(), address.to_string());
         assert_eq!(listener.untaken().unwrap(), 0);
         let first = TcpStream::connect(address).unwrap();

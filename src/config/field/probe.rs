@@ -49,7 +49,9 @@ fn http(path: &str) -> Result<Probe, Wrong> {
     let wrong = |what: String| Wrong::new(format!("has a path that {what}"));
     if let Some(rest) = path.strip_prefix("//") {
         let path = rest.split_once('/').map_or("", |(_, path)| path);
-        let wrong = Wrong::new("is a URL; a worker is asked on a listener of its own, so only the path counts");
+        let wrong = Wrong::new(
+            "is a URL; a worker is asked on a listener of its own, so only the path counts",
+        );
         return Err(wrong.text(format!("http:/{path}")));
     }
     if path.is_empty() {
@@ -75,10 +77,10 @@ fn exec(command: &str) -> Result<Probe, Wrong> {
     let words = split_words(command)?;
     match words.first().map(String::as_str) {
         None => Err(Wrong::new("has no command after exec:").text("exec:./check")),
-        Some("") => Err(Wrong::new(
-            "has an empty string for a program, which names none",
-        )
-        .hint("write the program first: exec:./check --quick")),
+        Some("") => Err(
+            Wrong::new("has an empty string for a program, which names none")
+                .hint("write the program first: exec:./check --quick"),
+        ),
         Some(_) => Ok(Probe::Exec(words)),
     }
 }

@@ -53,16 +53,27 @@ fn slow(build: &mut Build<'_>) {
         return;
     }
     if health.timeout > health.interval {
-        let interval = write_duration(health.interval);
-        let wrong = Wrong::new(format!(
-            "is longer than health.interval ({interval}): a worker that hangs is asked less often than that, \
-             since it is asked once at a time"
-        ));
-        let key = match build.set.contains_key("health.timeout") {
-            true => "health.timeout",
-            false => "health.interval",
+        let (interval, timeout) = (
+            write_duration(health.interval),
+            write_duration(health.timeout),
+        );
+        let (key, what) = match build.set.contains_key("health.timeout") {
+            true => (
+                "health.timeout",
+                format!("is longer than health.interval ({interval})"),
+            ),
+            false => (
+                "health.interval",
+                format!("is shorter than health.timeout ({timeout})"),
+            ),
         };
-        build.warn(key, wrong.hint("write a shorter timeout, or a longer interval"));
+        let wrong = Wrong::new(format!(
+            "{what}: a worker that hangs is asked less often than that, since it is asked once at a time"
+        ));
+        build.warn(
+            key,
+            wrong.hint("write a shorter timeout, or a longer interval"),
+        );
     }
 }
 
@@ -87,11 +98,24 @@ fn named_descriptors(build: &mut Build<'_>) {
 
 /// What only a shell would understand.
 fn no_shell(build: &mut Build<'_>) {
-    const OPERATORS: [&str; 10] = ["|", "||", "&&", ";", "&", ">", ">>", "<", "2>&1", ">/dev/null"];
+    const OPERATORS: [&str; 10] = [
+        "|",
+        "||",
+        "&&",
+        ";",
+        "&",
+        ">",
+        ">>",
+        "<",
+        "2>&1",
+        ">/dev/null",
+    ];
     let told: Vec<_> = probes(build)
         .filter_map(|(key, probe)| match probe {
             Probe::Exec(words) => {
-                let found = words.iter().find(|word| OPERATORS.contains(&word.as_str()))?;
+                let found = words
+                    .iter()
+                    .find(|word| OPERATORS.contains(&word.as_str()))?;
                 Some((key, found.clone()))
             }
             Probe::Http(_) => None,

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::loaded;
 use crate::config::{
-    Address, App, Config, Drain, InheritEnv, Limits, Listen, Probe, ReadyOn, Restart, Signal, Stream,
-    UNLIMITED, Workers, changed, fuzz, keys, to_toml,
+    Address, App, Config, Drain, InheritEnv, Limits, Listen, Probe, ReadyOn, Restart, Signal,
+    Stream, UNLIMITED, Workers, changed, fuzz, keys, to_toml,
 };
 
 fn corpus() -> Vec<Vec<u8>> {

@@ -59,10 +59,9 @@ impl fmt::Display for Event {
             | Self::WorkerDrained { .. }
             | Self::WorkerKilled { .. }
             | Self::WorkerElsewhere { .. }
-            | Self::HealthFailed { .. }
-            | Self::HealthRecovered { .. }
             | Self::CrashLoop { .. }
             | Self::OutputDropped { .. } => self.fmt_worker(f),
+            Self::HealthFailed { .. } | Self::HealthRecovered { .. } => self.fmt_health(f),
         }
     }
 }
@@ -235,6 +234,30 @@ impl Event {
             } => {
                 write!(f, "worker {worker} was killed (pid {pid}): {reason}")
             }
+            Self::WorkerElsewhere { worker, reason, .. } => {
+                write!(f, "worker {worker}: {reason}")
+            }
+            Self::CrashLoop {
+                worker,
+                restarts,
+                delay_ms,
+                exit,
+                ..
+            } => write!(
+                f,
+                "worker {worker} ends again and again ({restarts} restarts, last: {exit}); it is \
+                 started every {} at most",
+                Span(*delay_ms)
+            ),
+            Self::OutputDropped { worker, lines, .. } => {
+                write!(f, "{} of worker {worker} not kept", Count(*lines, "line"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_health(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::HealthFailed {
                 worker,
                 check,
@@ -256,24 +279,6 @@ impl Event {
                 "worker {worker} passes its health check {check} again after {}",
                 Count(*failures, "failure")
             ),
-            Self::WorkerElsewhere { worker, reason, .. } => {
-                write!(f, "worker {worker}: {reason}")
-            }
-            Self::CrashLoop {
-                worker,
-                restarts,
-                delay_ms,
-                exit,
-                ..
-            } => write!(
-                f,
-                "worker {worker} ends again and again ({restarts} restarts, last: {exit}); it is \
-                 started every {} at most",
-                Span(*delay_ms)
-            ),
-            Self::OutputDropped { worker, lines, .. } => {
-                write!(f, "{} of worker {worker} not kept", Count(*lines, "line"))
-            }
             _ => Ok(()),
         }
     }

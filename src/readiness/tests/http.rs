@@ -64,11 +64,18 @@ async fn the_request_is_a_plain_one() {
     let outcome = asked(LONG, |stream, head| {
         let lower = head.to_lowercase();
         let good = head.starts_with("GET /healthz?full=1 HTTP/1.1\r\n")
-            && ["host: localhost\r\n", "user-agent: handover-probe\r\n", "connection: close\r\n"]
-                .iter()
-                .all(|line| lower.contains(line));
+            && [
+                "host: localhost\r\n",
+                "user-agent: handover-probe\r\n",
+                "connection: close\r\n",
+            ]
+            .iter()
+            .all(|line| lower.contains(line));
         let status = if good { "200 OK" } else { "400 Bad Request" };
-        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{head}", head.len());
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{head}",
+            head.len()
+        );
         stream.write_all(answer.as_bytes()).unwrap();
     });
     assert_eq!(outcome.await, Ok(Answered(200)));
@@ -93,7 +100,9 @@ async fn what_is_no_http_is_quoted() {
         Err("the answer is no HTTP: \"SSH-2.0-OpenSSH_9.2p1\"".to_owned())
     );
     let garbage = asked(LONG, |stream, _| {
-        stream.write_all(&[0, 255, 1, 2, 3, b'\r', b'\n', b'\r', b'\n']).unwrap();
+        stream
+            .write_all(&[0, 255, 1, 2, 3, b'\r', b'\n', b'\r', b'\n'])
+            .unwrap();
     });
     let garbage = garbage.await.unwrap_err();
     assert!(garbage.starts_with("the answer is no HTTP"), "{garbage}");
@@ -151,7 +160,11 @@ async fn endless_answers_are_not_read_to_their_end() {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
     });
-    assert_eq!(body.await, Ok(Answered(200)), "its status says that it is well");
+    assert_eq!(
+        body.await,
+        Ok(Answered(200)),
+        "its status says that it is well"
+    );
     let head = asked(LONG, |stream, _| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
         while stream.write_all(b"X-Filler: yes\r\n").is_ok() {}
