@@ -53,7 +53,8 @@ pub(super) struct Run {
     /// Session key; comes in a later version
     #[arg(short = 'k', long, value_name = "KEY", hide = true)]
     session_key: Vec<String>,
-    /// What makes a worker ready: auto, notify, accepting, output:REGEX, uptime:DURATION
+    /// What makes a worker ready: auto, notify, accepting, http:PATH, exec:COMMAND,
+    /// output:REGEX, uptime:DURATION
     /// [default: auto]
     #[arg(long, value_name = "HOW")]
     ready: Option<String>,

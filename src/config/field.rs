@@ -1,6 +1,7 @@
 //! How each Rust type is read from a raw value and written back as TOML.
 
 mod compound;
+mod probe;
 mod ready_on;
 mod scalar;
 mod strings;
@@ -10,7 +11,7 @@ use super::raw::{Item, Raw, Wrong, shown};
 use super::suggest;
 
 pub use compound::is_reserved_variable;
-pub(crate) use compound::is_variable_name;
+pub(crate) use compound::{is_variable_name, join_words};
 pub(crate) use strings::{check_name, clean_name};
 
 /// A type that a key can hold.

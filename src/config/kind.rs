@@ -8,7 +8,7 @@ use super::address::Address;
 use super::field::{Field, choose};
 use super::raw::{Item, Wrong, quote};
 use super::signal::Signal;
-use super::types::{InheritEnv, ReadyOn, Workers};
+use super::types::{InheritEnv, Probe, ReadyOn, Workers};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,7 @@ pub(crate) enum Kind {
     Workers,
     InheritEnv,
     ReadyOn,
+    Probe,
 }
 
 impl Kind {
@@ -84,8 +85,9 @@ impl Kind {
             Kind::Workers => "a whole number of at least 1, or \"auto\"".into(),
             Kind::InheritEnv => "true, false or a list of names".into(),
             Kind::ReadyOn => {
-                "one of auto, notify, accepting, output:REGEX, stdout:REGEX, stderr:REGEX, uptime:DURATION".into()
+                "one of auto, notify, accepting, http:PATH, exec:COMMAND, output:REGEX, stdout:REGEX, stderr:REGEX, uptime:DURATION".into()
             }
+            Kind::Probe => "http:PATH or exec:COMMAND".into(),
         }
     }
 
@@ -113,6 +115,7 @@ impl Kind {
             Kind::Workers => "2".into(),
             Kind::InheritEnv => "true".into(),
             Kind::ReadyOn => "\"auto\"".into(),
+            Kind::Probe => "\"http:/healthz\"".into(),
         }
     }
 
@@ -140,6 +143,7 @@ impl Kind {
             Kind::Workers => via::<Workers>(item, self),
             Kind::InheritEnv => via::<InheritEnv>(item, self),
             Kind::ReadyOn => via::<ReadyOn>(item, self),
+            Kind::Probe => via::<Probe>(item, self),
         }
     }
 }

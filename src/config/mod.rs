@@ -53,7 +53,7 @@ pub use load::{Loaded, Sources, check, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, InheritEnv, Level, Limits, Listen, Log, LogFormat, Ready, ReadyOn,
-    Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
+    App, Config, Control, Drain, Health, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
+    Probe, Ready, ReadyOn, Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };
 pub use units::write_size;

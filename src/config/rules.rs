@@ -2,6 +2,7 @@
 
 mod app;
 mod listen;
+mod probe;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     app::check(build);
     listen::check(build);
     ready(build);
+    probe::check(build);
     seen_output(build);
     times(build);
     limits(build);

@@ -1,12 +1,14 @@
 //! What a config says once it is read: plain data with defaults.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
 use super::choice::choice;
+use super::field::join_words;
 use super::signal::Signal;
 
 /// The value of a limit that says "no limit" (`RLIM_INFINITY`, getrlimit(2)).
@@ -25,6 +27,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// When a worker counts as ready.
     pub ready: Ready,
+    /// Whether a ready worker still serves.
+    pub health: Health,
     /// How a new generation replaces the old one.
     pub upgrade: Upgrade,
     /// How an old generation ends.
@@ -185,6 +189,42 @@ pub enum ReadyOn {
     },
     /// Alive for this long.
     Uptime(Duration),
+    /// The worker answers this.
+    Probe(Probe),
+}
+
+/// The name of the listener that a worker gets for `http:` probes.
+pub const PROBE: &str = "probe";
+
+/// A question that a worker has to answer. Displayed as it is written in a config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `GET` of this path on the worker's own listener `probe`, answered with a status from 200 to 399.
+    Http(String),
+    /// A program and its arguments, never empty, that ends with status 0.
+    Exec(Vec<String>),
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Probe::Http(path) => write!(f, "http:{path}"),
+            Probe::Exec(words) => write!(f, "exec:{}", join_words(words)),
+        }
+    }
+}
+
+/// `[health]`: whether a ready worker still serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What a ready worker must go on answering; unset: nothing is asked.
+    pub check: Option<Probe>,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// A probe without an answer by then has failed; those of `ready.on` too.
+    pub timeout: Duration,
+    /// So many failures in a row: the worker is replaced.
+    pub failures: u32,
 }
 
 /// Which of a worker's outputs.
@@ -346,6 +386,12 @@ impl Default for Config {
                 on: ReadyOn::Auto,
                 timeout: Duration::from_secs(30),
                 settle: Duration::from_secs(1),
+            },
+            health: Health {
+                check: None,
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(2),
+                failures: 3,
             },
             upgrade: Upgrade {
                 bake: Duration::from_secs(1),

@@ -230,7 +230,7 @@ fn meant(prefix: &str, given: &str) -> String {
     }
     let names: Vec<_> = siblings().filter(is_now).map(Key::name).collect();
     match prefix {
-        "" => "sections: app, listen, ready, upgrade, drain, restart, limits, log; remove it if it belongs to another program".into(),
+        "" => "sections: app, listen, ready, health, upgrade, drain, restart, limits, log; remove it if it belongs to another program".into(),
         _ => format!("remove it; [{prefix}] has {}", names.join(", ")),
     }
 }

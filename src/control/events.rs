@@ -150,6 +150,23 @@ pub enum Event {
         generation: u32,
         reason: String,
     },
+    /// It failed its health check, the `failures`th time in a row; at
+    /// `failures_max` it is replaced. Told of the 1st, 2nd, 4th, … and of the last.
+    HealthFailed {
+        worker: String,
+        generation: u32,
+        check: String,
+        failures: u32,
+        failures_max: u32,
+        reason: String,
+    },
+    /// It passes its health check again, after so many failures.
+    HealthRecovered {
+        worker: String,
+        generation: u32,
+        check: String,
+        failures: u32,
+    },
     /// It ends again and again; it is started every `delay_ms` at most.
     CrashLoop {
         worker: String,
@@ -219,6 +236,7 @@ impl Event {
             Self::WorkerKilled { .. }
             | Self::WorkerElsewhere { .. }
             | Self::WorkerRestarting { .. }
+            | Self::HealthFailed { .. }
             | Self::OutputDropped { .. }
             | Self::ReleaseChanged { .. }
             | Self::ListenerRepaired { .. }

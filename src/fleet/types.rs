@@ -124,6 +124,8 @@ pub enum Fault {
     QueueNotTaken,
     /// A signal stopped it.
     Stopped,
+    /// It failed its health checks.
+    Unhealthy,
 }
 
 /// What made a generation fail.

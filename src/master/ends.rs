@@ -37,7 +37,7 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| is_ours(&self.workers, pid));
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.probing.is_errand(pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
@@ -108,6 +108,7 @@ impl Master {
         if self.adopt_main_process(id) {
             return;
         }
+        self.probing.forget(id);
         self.after_leader(id, expected);
     }
 
@@ -268,6 +269,7 @@ impl Master {
     pub(super) fn drain_worker(&mut self, id: WorkerId) {
         let signal = self.manner(id.generation).drain_signal.number();
         self.watching.forget(id);
+        self.probing.forget(id);
         if self.cancel_launch(id) {
             return;
         }
@@ -283,6 +285,7 @@ impl Master {
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
         self.watching.forget(id);
+        self.probing.forget(id);
         if self.cancel_launch(id) {
             return;
         }
@@ -324,6 +327,7 @@ impl Master {
             .collect();
         let ours = |pid: i32| {
             self.workers.by_pid.contains_key(&pid)
+                || self.probing.is_errand(pid)
                 || leftovers
                     .iter()
                     .any(|leader| is_descendant(pid, *leader) == Some(true))

@@ -80,6 +80,17 @@ impl Templates<'_> {
         filled
     }
 
+    /// The same in every value of an environment; one that is not UTF-8 has none.
+    pub(super) fn fill_values(&self, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+        let fill = |value: &OsString| match value.to_str() {
+            Some(text) => OsString::from(self.fill(text)),
+            None => value.clone(),
+        };
+        env.iter()
+            .map(|(name, value)| (name.clone(), fill(value)))
+            .collect()
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         match name {
             "worker" => Some(self.worker.slot.to_string()),

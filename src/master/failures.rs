@@ -2,7 +2,7 @@
 
 use super::Master;
 use crate::config::ReadyOn;
-use crate::control::Span;
+use crate::control::{Count, Span};
 use crate::fleet::{Cause, Failure, Fault, WorkerId};
 use crate::readiness::{Advice, Instead, says_address_in_use};
 
@@ -85,6 +85,20 @@ impl Master {
             Cause::Fault(Fault::QueueNotTaken) => {
                 "connections wait on a listener and nobody takes them".to_owned()
             }
+            Cause::Fault(Fault::Unhealthy) => {
+                let verdict = held.and_then(|worker| worker.verdict.as_ref());
+                verdict.map_or_else(
+                    || "is not healthy".to_owned(),
+                    |verdict| {
+                        format!(
+                            "is not healthy: health check {} failed {}: {}",
+                            verdict.check,
+                            Count(verdict.failures, "time"),
+                            verdict.reason
+                        )
+                    },
+                )
+            }
             Cause::Aborted => "it was aborted before it was active".to_owned(),
         }
     }
@@ -104,7 +118,9 @@ impl Master {
             {
                 advise(Instead::AddressInUse)
             }
-            Cause::ReadyTimeout => match &self.manner(id.generation).ready.on {
+            // The fact is the reason already.
+            Cause::Fault(Fault::Unhealthy) => None,
+            Cause::ReadyTimeout => self.asked_in_vain(id).or_else(|| match &self.manner(id.generation).ready.on {
                 ReadyOn::Auto | ReadyOn::Accepting if !wanted.is_empty() => {
                     advise(Instead::Nothing)
                 }
@@ -120,7 +136,7 @@ impl Master {
                         .to_owned(),
                 }),
                 _ => None,
-            },
+            }),
             _ => None,
         }
     }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use super::environment::Templates;
 use super::notices::listen;
 use super::output::{self, Output, Pattern};
-use super::worker::Worker;
+use super::worker::{ProbeListener, Worker};
 use super::{Input, Master};
-use crate::config::WorkerOutput;
+use crate::config::{PROBE, WorkerOutput};
 use crate::control::Event;
 use crate::fleet::{self, Ending, ReleaseId, WorkerId};
 use crate::process::{
@@ -20,6 +20,7 @@ use crate::process::{
     private_directory,
 };
 use crate::readiness::notify::{Socket, Store};
+use crate::sockets::own_listener;
 
 /// The first descriptor that a worker gets (sd_listen_fds(3)).
 const FIRST: u32 = 3;
@@ -94,6 +95,8 @@ impl Master {
             group: None,
             over: None,
             elsewhere: None,
+            probe: None,
+            verdict: None,
             chatter: super::chatter::Chatter::default(),
         };
         self.tell_of_changed_files(id, release);
@@ -148,6 +151,7 @@ impl Master {
                     worker.directory.display()
                 )
             })?;
+        worker.probe = self.probe_listener(id)?;
         let launched = self
             .execute(id, &release, worker, &made, &bounded.limits)
             .map_err(|error| cannot_fork(&error))?;
@@ -175,6 +179,23 @@ impl Master {
         let listening = tokio::spawn(listen(id, receive, self.inputs.clone()));
         worker.tasks.push(listening.abort_handle());
         Ok(())
+    }
+
+    /// Where this worker alone can be asked by `http:`, when it is.
+    fn probe_listener(&self, id: WorkerId) -> Result<Option<ProbeListener>, String> {
+        if !self.manner(id.generation).asks_by_http() {
+            return Ok(None);
+        }
+        // A program that serves every descriptor treats them alike.
+        let nonblocking = self.config().listen.iter().any(|listen| listen.nonblocking);
+        let listener = own_listener(PROBE, nonblocking)
+            .map_err(|error| format!("making its listener for probes failed: {error}"))?;
+        let before = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
+        Ok(Some(ProbeListener {
+            listener,
+            descriptor: FIRST.saturating_add(before),
+            taken: false,
+        }))
     }
 
     fn surroundings(
@@ -220,7 +241,7 @@ impl Master {
         made: &Surroundings,
         limits: &[(Resource, u64)],
     ) -> io::Result<Launched> {
-        let descriptors = self.descriptors(id);
+        let descriptors = self.descriptors(id, worker);
         let numbered: Vec<(String, u32)> = descriptors
             .iter()
             .zip(FIRST..)
@@ -244,12 +265,18 @@ impl Master {
             listeners: descriptors,
             group: worker.group.as_deref(),
             limits,
+            announced: true,
         })
     }
 
-    /// The listeners in config order, then what its predecessor stored.
-    fn descriptors(&self, id: WorkerId) -> Vec<(String, BorrowedFd<'_>)> {
-        let listeners = self.listeners.iter();
+    /// The listeners in config order, then that for probes, then what its predecessor stored.
+    fn descriptors<'a>(
+        &'a self,
+        id: WorkerId,
+        worker: &'a Worker,
+    ) -> Vec<(String, BorrowedFd<'a>)> {
+        let own = worker.probe.as_ref().map(|own| &own.listener);
+        let listeners = self.listeners.iter().chain(own);
         let listeners = listeners.map(|listener| (listener.name().to_owned(), listener.fd()));
         let generation = self.generations.get(&id.generation);
         let store = generation.and_then(|generation| generation.stores.get(&id.slot));
@@ -265,15 +292,7 @@ impl Master {
         worker: &Worker,
         templates: &Templates<'_>,
     ) -> Vec<(OsString, OsString)> {
-        let fill = |value: &OsString| match value.to_str() {
-            Some(text) => OsString::from(templates.fill(text)),
-            None => value.clone(),
-        };
-        let mut env: Vec<(OsString, OsString)> = release
-            .env()
-            .iter()
-            .map(|(name, value)| (name.clone(), fill(value)))
-            .collect();
+        let mut env = templates.fill_values(release.env());
         let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
         set(
             "NOTIFY_SOCKET",

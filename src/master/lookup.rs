@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::environment;
 use super::groups;
+use super::releases::Manner;
 use super::sticky::Sticky;
 use crate::config::{self, Address, Config, Fault, Faults, Limits, Loaded, Place};
 use crate::control::paths::default_runtime_dir;
@@ -18,6 +19,11 @@ use crate::process::{
 /// # Errors
 /// Everything that is missing or cannot be used, each at its key's place.
 pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
+    look_up_all(loaded).map(|(release, _)| release)
+}
+
+/// The same with the manner of its workers.
+pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> {
     let mut faults = Vec::new();
     let file = environment_file(loaded, None).unwrap_or_else(|wrong| {
         faults.extend(wrong.0);
@@ -44,8 +50,17 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
         let hint = "start handover as root, or leave the key out";
         faults.push(loaded.fault(key, what.to_owned(), Some(hint.to_owned())));
     }
-    match release {
-        Ok(release) if faults.is_empty() => Ok(release),
+    let manner = match &release {
+        Ok(release) => Manner::with_errands(&loaded.config, release),
+        Err(_) => Ok(Manner::of(&loaded.config)),
+    };
+    let manner = manner.map_err(|wrong| {
+        let told =
+            |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
+        faults.extend(wrong.iter().map(told));
+    });
+    match (release, manner) {
+        (Ok(release), Ok(manner)) if faults.is_empty() => Ok((release, manner)),
         _ => Err(Faults::in_order(faults)),
     }
 }

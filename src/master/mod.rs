@@ -22,6 +22,9 @@
 //! | `worker` | a worker as the master holds it |
 //! | `output` | what workers print |
 //! | `watching` | observing readiness |
+//! | `probing` | who is asked whether it serves, and when |
+//! | `asking` | asks, and what follows from the answers |
+//! | `unanswered` | the words for a worker that did not answer well |
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
@@ -36,6 +39,7 @@
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod asking;
 mod baking;
 mod calls;
 mod chatter;
@@ -51,6 +55,7 @@ mod notes;
 mod notices;
 mod operations;
 mod output;
+mod probing;
 mod releases;
 mod request;
 mod runtime_dir;
@@ -60,6 +65,7 @@ mod start;
 mod status;
 mod sticky;
 mod turn;
+mod unanswered;
 mod usage;
 mod watching;
 mod worker;
@@ -105,6 +111,8 @@ enum Input {
     Matched(WorkerId, String),
     /// The control group of a worker was made, or not.
     Group(groups::Notice),
+    /// A probe of a worker came to its end.
+    Asked(asking::Question, asking::Reply),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
 }
@@ -130,6 +138,7 @@ struct Master {
     spent: usage::Spent,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
+    probing: probing::Probing,
     queues: baking::Queues,
     listeners: Vec<Listener>,
     launcher: Launcher,

@@ -8,7 +8,7 @@ use super::releases::Manner;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
-use crate::fleet::{Failure, GenerationNumber, Note, OperationId, ReleaseId};
+use crate::fleet::{Cause, Failure, Fault, GenerationNumber, Note, OperationId, ReleaseId};
 
 impl Master {
     pub(super) fn note(&mut self, note: Note) {
@@ -17,6 +17,7 @@ impl Master {
             Note::Baking(generation, bake) => {
                 self.mend_backlogs();
                 self.watch_queues();
+                self.hasten_probes(generation);
                 if let Some(info) = self.generations.get_mut(&generation) {
                     info.was_baked = true;
                 }
@@ -210,7 +211,11 @@ impl Master {
         });
     }
 
-    fn generation_failed(&mut self, number: GenerationNumber, failure: Failure) {
+    fn generation_failed(&mut self, number: GenerationNumber, mut failure: Failure) {
+        if failure.cause == Cause::Fault(Fault::Unhealthy) {
+            let info = self.generations.get(&number);
+            failure.worker = failure.worker.or(info.and_then(|info| info.unhealthy));
+        }
         let report = self.report(failure);
         let untold = report.hint.as_ref().filter(|_| !report.hint_told);
         let hint = untold.map_or_else(String::new, |hint| format!("; {hint}"));
@@ -220,7 +225,13 @@ impl Master {
             reason: format!("{}{hint}", report.reason),
         });
         let served = self.fleet.active().map(|active| active.number);
-        if let (Some(to), crate::fleet::Cause::ExitedInBake) = (served, failure.cause) {
+        let info = self.generations.get(&number);
+        let was_ready = match failure.cause {
+            Cause::ExitedInBake => true,
+            Cause::Fault(Fault::Unhealthy) => info.is_some_and(|info| info.was_baked),
+            _ => false,
+        };
+        if let (Some(to), true) = (served, was_ready) {
             let reason = report.reason.clone();
             self.tell(&Event::Rollback {
                 operation: None,

@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::sticky::Sticky;
-use crate::config::{Config, Ready, Signal};
+use crate::config::{Config, Health, Probe, Ready, ReadyOn, Signal};
 use crate::fleet::ReleaseId;
-use crate::process::{Pinned, Release};
+use crate::process::{Pinned, Plan, Release, ResolveError};
 
 /// What belongs to a program and stands in the config beside it. A generation keeps what it began with:
 /// an upgrade that fails must not change how its predecessor's workers are watched or told to end.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Manner {
     pub(super) ready: Ready,
+    pub(super) health: Health,
+    pub(super) errands: Errands,
     pub(super) drain_signal: Signal,
 }
 
@@ -21,9 +23,65 @@ impl Manner {
     pub(super) fn of(config: &Config) -> Self {
         Self {
             ready: config.ready.clone(),
+            health: config.health.clone(),
+            errands: Errands::default(),
             drain_signal: config.drain.signal,
         }
     }
+
+    /// The same with the programs of its probes, which are looked up and opened like the release's own and from its
+    /// directory.
+    ///
+    /// # Errors
+    /// What is wrong with them, by the key that names them.
+    pub(super) fn with_errands(
+        config: &Config,
+        release: &Release,
+    ) -> Result<Self, Vec<(&'static str, ResolveError)>> {
+        let mut manner = Self::of(config);
+        let ready = match &config.ready.on {
+            ReadyOn::Probe(probe) => Some(probe),
+            _ => None,
+        };
+        let mut wrong = Vec::new();
+        let mut look_up = |key, probe: Option<&Probe>| {
+            let Some(Probe::Exec(words)) = probe else {
+                return None;
+            };
+            let plan = Plan {
+                argv: words.clone(),
+                label: None,
+                ..release.plan().clone()
+            };
+            let found = Release::resolve(plan);
+            let told = |error| (key, error);
+            found
+                .map_err(|all| wrong.extend(all.0.into_iter().map(told)))
+                .ok()
+        };
+        manner.errands = Errands {
+            ready: look_up("ready.on", ready),
+            health: look_up("health.check", config.health.check.as_ref()),
+        };
+        match wrong.is_empty() {
+            true => Ok(manner),
+            false => Err(wrong),
+        }
+    }
+
+    /// Whether its workers are asked by `http:`, on a listener of their own.
+    pub(super) fn asks_by_http(&self) -> bool {
+        let http = |probe: &Probe| matches!(probe, Probe::Http(_));
+        matches!(&self.ready.on, ReadyOn::Probe(probe) if http(probe))
+            || self.health.check.as_ref().is_some_and(http)
+    }
+}
+
+/// The programs of `exec:` probes. Their commands are those of the manner, templates unfilled.
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    pub(super) ready: Option<Release>,
+    pub(super) health: Option<Release>,
 }
 
 /// A release, and what it was asked for with last.

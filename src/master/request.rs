@@ -15,7 +15,7 @@ use crate::config::{self, Config, Loaded, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
 use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
-use crate::process::Release;
+use crate::process::{Release, ResolveError};
 
 /// A respawned worker that stays ready for this long is no longer counted as
 /// failing in a row.
@@ -105,11 +105,11 @@ impl Master {
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
+        let manner = Manner::with_errands(&loaded.config, &release).map_err(no_errand)?;
         let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
         let mut warnings = self.adopt_config(loaded);
         warnings.extend(lacking.values().cloned());
         self.tell_lacks(lacking);
-        let manner = Manner::of(self.config());
         let release = self.releases.number(release, manner, sticky.clone());
         let fleet_kind = match kind {
             OperationKind::Reload => Kind::Reload,
@@ -190,9 +190,8 @@ impl Master {
     }
 
     /// The first generation: of the config as it was read at start.
-    pub(super) fn submit_first(&mut self, release: Release) {
-        let config = self.config();
-        let (manner, sticky) = (Manner::of(config), self.sticky_for(config));
+    pub(super) fn submit_first(&mut self, release: Release, manner: Manner) {
+        let sticky = self.sticky_for(self.config());
         let release = self.releases.number(release, manner, sticky);
         self.submit(FIRST, release, Kind::Upgrade);
     }
@@ -225,6 +224,13 @@ impl Master {
             .set_level(super::start::log_level(config.log.level));
         warnings
     }
+}
+
+/// The program of a probe cannot be used.
+fn no_errand(wrong: Vec<(&'static str, ResolveError)>) -> ApiError {
+    let told = |(key, error): &(&str, ResolveError)| format!("{key}: {error}");
+    let told: Vec<String> = wrong.iter().map(told).collect();
+    ApiError::refused(told.join("; "))
 }
 
 /// The numbers that the fleet works by.

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::groups::{self, Groups, Lacking};
-use super::lookup::look_up;
+use super::lookup::look_up_all;
 use super::operations::Operations;
-use super::releases::Releases;
+use super::releases::{Manner, Releases};
 use super::runtime_dir::RuntimeDir;
 use super::sentence::Told;
 use super::signals::{self, Signals};
@@ -128,7 +128,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let release = look_up(&loaded).map_err(Refusal::lacking)?;
+    let (release, manner) = look_up_all(&loaded).map_err(Refusal::lacking)?;
     let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
@@ -165,7 +165,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             notifier: early.notifier,
         })
         .map_err(Refusal::failed)?;
-        let code = live(master, sources, release, lacking).await;
+        let code = live(master, sources, (release, manner), lacking).await;
         // Answers that are on their way leave first.
         drop(tokio::time::timeout(FAREWELL, server).await);
         Ok(code)
@@ -240,6 +240,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         spent: super::usage::Spent::default(),
         generations: BTreeMap::new(),
         watching: Watching::new(),
+        probing: super::probing::Probing::default(),
         queues: super::baking::Queues::default(),
         listeners: parts.listeners,
         launcher: parts.launcher,
@@ -264,7 +265,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
 async fn live(
     mut master: Master,
     sources: turn::Sources,
-    release: Release,
+    (release, manner): (Release, Manner),
     lacking: Lacking,
 ) -> u8 {
     greet(&master);
@@ -282,7 +283,7 @@ async fn live(
     }
     master.tell_lacks(lacking);
     master.guard_runtime();
-    master.submit_first(release);
+    master.submit_first(release, manner);
     let code = master.run(sources).await;
     master.leave_groups().await;
     master.events.close();

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Master;
+use super::worker::Verdict;
 use crate::control::Timestamp;
 use crate::control::view::{
-    GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, Pinned, ReleaseView,
-    SessionsView, Status, WorkerState, WorkerView,
+    GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
+    ReleaseView, SessionsView, Status, WorkerState, WorkerView,
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
@@ -104,6 +105,7 @@ impl Master {
             ready_ms: ready.map(|ready| ready.after_ms),
             ready_by: ready.map(|ready| ready.by.clone()),
             status: held.and_then(|worker| worker.status.clone()),
+            health: held.and_then(|worker| worker.verdict.as_ref().map(health_view)),
             restarts: slot.life,
             connections: None,
         }
@@ -170,6 +172,16 @@ impl Master {
         let help = "Workers started again inside a generation.";
         metric("handover_worker_restarts_total", "counter", help, &restarts);
         text
+    }
+}
+
+fn health_view(verdict: &Verdict) -> HealthView {
+    HealthView {
+        check: verdict.check.clone(),
+        ok: verdict.ok,
+        failures: verdict.failures,
+        reason: verdict.reason.clone(),
+        at: verdict.at,
     }
 }
 

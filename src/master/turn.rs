@@ -89,6 +89,7 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::Group(notice) => self.on_group(notice),
+            Input::Asked(question, reply) => self.on_asked(&question, reply),
             Input::RuntimeDir => self.mend_runtime(),
         }
     }
@@ -97,6 +98,7 @@ impl Master {
     /// timers, looks at workers, signs of life for systemd.
     fn settle(&mut self) {
         self.look_at_workers();
+        self.ask_some();
         self.look_at_queues();
         self.check_leftovers();
         self.launch_some();
@@ -124,6 +126,7 @@ impl Master {
         [
             fleet,
             self.watching.next_look(),
+            self.probing.next_due(),
             self.queues.next_look(),
             self.workers.next_check(),
             self.next_telling(),

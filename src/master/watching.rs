@@ -185,6 +185,10 @@ impl Master {
             }
             ReadyOn::Uptime(uptime) => (None, Some((now + uptime, String::new()))),
             ReadyOn::Notify | ReadyOn::Output { .. } => return,
+            ReadyOn::Probe(_) => {
+                self.ask_whether_ready(id);
+                (None, None)
+            }
         };
         let watched = Watched {
             since: now,
@@ -299,12 +303,20 @@ impl Master {
     /// It serves: by whichever sign came first.
     pub(super) fn declare_ready(&mut self, id: WorkerId, by: String) {
         self.watching.forget(id);
+        let over = |worker: &Worker| {
+            worker.ready.is_some() || worker.exit.is_some() || worker.told.is_some()
+        };
+        if self.workers.get(id).is_none_or(over) || self.must_prove(id, &by) {
+            return;
+        }
+        self.declare_proven(id, by);
+    }
+
+    /// It serves, and its health check agrees where it has one.
+    pub(super) fn declare_proven(&mut self, id: WorkerId, by: String) {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        if worker.ready.is_some() || worker.exit.is_some() || worker.told.is_some() {
-            return;
-        }
         let after = worker.launched_at.elapsed().as_millis();
         let after_ms = u64::try_from(after).unwrap_or(u64::MAX);
         let readiness = Readiness {
@@ -325,6 +337,7 @@ impl Master {
             ready_by: by,
         });
         self.look_at_flags();
+        self.ask_for_health(id);
         self.pending.push_back(fleet::Event::Ready(id));
     }
 
@@ -337,7 +350,7 @@ impl Master {
     }
 
     /// A worker that is not ready for a while may listen somewhere else.
-    fn look_elsewhere(&mut self, id: WorkerId, now: Instant) {
+    pub(super) fn look_elsewhere(&mut self, id: WorkerId, now: Instant) {
         let watched = self.watching.watched.get_mut(&id);
         let Some(watched) = watched.filter(|watched| watched.elsewhere_at <= now) else {
             return;
@@ -358,7 +371,13 @@ impl Master {
         if wanted.is_empty() {
             return;
         }
-        let given = self.listeners.iter().map(wanted_of).collect::<Vec<_>>();
+        let own = self
+            .workers
+            .get(id)
+            .and_then(|worker| worker.probe.as_ref());
+        let own = own.map(|own| &own.listener);
+        let given = self.listeners.iter().chain(own).map(wanted_of);
+        let given = given.collect::<Vec<_>>();
         let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
             let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);

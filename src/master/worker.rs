@@ -18,6 +18,7 @@ use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Group, Reader};
 use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
+use crate::sockets::Listener;
 
 /// Outputs of workers that are gone, for `logs`.
 const ARCHIVED: usize = 16;
@@ -56,8 +57,32 @@ pub(super) struct Worker {
     pub(super) over: Option<String>,
     /// Where it listens instead, and what to type.
     pub(super) elsewhere: Option<Advice>,
+    /// What it has for `http:` probes.
+    pub(super) probe: Option<ProbeListener>,
+    /// What its last probe said.
+    pub(super) verdict: Option<Verdict>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
+}
+
+/// The listener that this worker alone has. The master keeps it open as long as there is the worker.
+pub(super) struct ProbeListener {
+    pub(super) listener: Listener,
+    /// Its number in the worker.
+    pub(super) descriptor: u32,
+    /// The worker took a connection on it.
+    pub(super) taken: bool,
+}
+
+/// What a probe said.
+pub(super) struct Verdict {
+    /// The probe as it is written in the config.
+    pub(super) check: String,
+    pub(super) ok: bool,
+    /// How many failed in a row.
+    pub(super) failures: u32,
+    pub(super) reason: String,
+    pub(super) at: Timestamp,
 }
 
 /// How and when it became ready.
@@ -191,6 +216,8 @@ pub(super) struct GenerationInfo {
     pub(super) was_baked: bool,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
+    /// The worker whose health check speaks against it.
+    pub(super) unhealthy: Option<WorkerId>,
     /// People were told that its program does not handle the drain signal.
     pub(super) unhandled_told: bool,
 }
@@ -209,6 +236,7 @@ impl GenerationInfo {
             was_baked: false,
             was_active: false,
             changed_told: false,
+            unhealthy: None,
             unhandled_told: false,
         }
     }

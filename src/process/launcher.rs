@@ -62,6 +62,8 @@ pub struct LaunchRequest<'a> {
     pub group: Option<&'a Group>,
     /// Limits beside those of the release, soft and hard alike; where a lower one is in force, that stays.
     pub limits: &'a [(Resource, u64)],
+    /// LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES are set, also where there is no listener: it is a worker.
+    pub announced: bool,
 }
 
 /// A worker on its way.
@@ -196,6 +198,7 @@ impl Launcher {
                 .collect(),
             env,
             names,
+            announced: request.announced,
             searched: bytes(release.program().searched.as_os_str()),
             resolved: bytes(release.program().resolved.as_os_str()),
             from_descriptor: matches!(release.program().kind, Kind::Elf { .. }),

@@ -17,6 +17,7 @@
 mod cgroup;
 mod child;
 mod elf;
+mod errand;
 mod exit;
 mod failure;
 mod identity;
@@ -44,6 +45,7 @@ pub use cgroup::{
 };
 pub use child::{Child, require_pidfds};
 pub use elf::{Elf, fuzz as fuzz_elf};
+pub use errand::{Done, Errand};
 pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use identity::{Changed, Difference, Identity};

@@ -192,11 +192,12 @@ fn become_user(identity: &Identity) -> Result<(), Failure> {
 fn execute(spec: &Spec, said: &Said, program: BorrowedFd<'_>) -> Result<Never, Failure> {
     let argv = c_strings(&spec.argv)?;
     let mut env = c_strings(&spec.env)?;
-    for entry in [
+    let listen = [
         format!("LISTEN_FDS={}", spec.names.len()),
         format!("LISTEN_PID={}", std::process::id()),
         format!("LISTEN_FDNAMES={}", spec.names.join(":")),
-    ] {
+    ];
+    for entry in listen.into_iter().filter(|_| spec.announced) {
         env.push(c_string(entry.into_bytes())?);
     }
     // Whoever has a watchdog learns that it is this very process (sd_watchdog_enabled(3)).

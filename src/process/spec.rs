@@ -48,6 +48,9 @@ pub(super) struct Spec {
     /// The control group to enter, for messages: its cgroup.procs is the last descriptor that is passed.
     #[n(11)]
     pub(super) group: Option<String>,
+    /// Sets LISTEN_*.
+    #[n(12)]
+    pub(super) announced: bool,
 }
 
 /// One resource limit.
@@ -146,6 +149,7 @@ mod tests {
             from_descriptor: true,
             directory: "/".to_owned(),
             group: Some("/sys/fs/cgroup/web/w-1.0.0".to_owned()),
+            announced: true,
         };
         assert_eq!(Spec::load(spec.store().unwrap()).unwrap(), spec);
     }

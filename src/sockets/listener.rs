@@ -100,6 +100,14 @@ impl Listener {
         self.local.port()
     }
 
+    /// Where a client reaches it, for TCP and UDP.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self.local {
+            Local::Tcp(at) | Local::Udp(at) => Some(at),
+            Local::Unix(_) | Local::Abstract(_) | Local::Nowhere => None,
+        }
+    }
+
     /// The descriptor. It changes only when a [`Watch`](super::Watch) reports
     /// [`Replaced`](super::RepairKind::Replaced).
     pub fn fd(&self) -> BorrowedFd<'_> {

@@ -10,6 +10,7 @@
 //! | `open` | entries and inherited descriptors → listeners |
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
+//! | `own` | a listener that one worker alone has |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
 //! | [`diag`], [`holder`], `queue` | the kernel's socket tables; who holds a port; who waits to be accepted |
@@ -30,6 +31,7 @@ mod listener;
 mod occupant;
 mod open;
 mod options;
+mod own;
 pub mod pass;
 mod path_watch;
 mod queue;
@@ -44,5 +46,6 @@ pub use flags::FlagChange;
 pub use inherit::Inherited;
 pub use listener::{Listener, Origin};
 pub use open::open;
+pub use own::own_listener;
 pub use queue::waiting;
 pub use watch::{Repair, RepairKind, Watch};

@@ -4,6 +4,7 @@
 mod apps;
 mod control;
 mod faults;
+mod health;
 mod intent;
 mod leftovers;
 mod limits;

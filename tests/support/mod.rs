@@ -67,6 +67,7 @@ pub fn request<'a>(release: &'a Release, output: &'a File) -> LaunchRequest<'a> 
         listeners: Vec::new(),
         group: None,
         limits: &[],
+        announced: true,
     }
 }
 

@@ -118,6 +118,7 @@ fn workers(status: &Status) -> Table {
         "BY",
         "RESTARTS",
         "CONNECTIONS",
+        "HEALTH",
         "STATUS",
     ];
     let mut table = Table::new(heading);
@@ -142,8 +143,24 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
             .right()
             .tone(Tone::Warn),
         Cell::maybe(worker.connections).right(),
+        health(worker),
         Cell::maybe(worker.status.as_deref()),
     ]
+}
+
+/// What its last probe said: one word while it is well.
+fn health(worker: &WorkerView) -> Cell {
+    let Some(health) = &worker.health else {
+        return Cell::default();
+    };
+    match (health.ok, health.failures) {
+        (true, _) => Cell::new("ok").tone(Tone::Good),
+        (false, 0 | 1) => Cell::new(&health.reason).tone(Tone::Warn),
+        (false, failures) => {
+            let words = format!("{}, {failures} times in a row", health.reason);
+            Cell::new(words).tone(Tone::Bad)
+        }
+    }
 }
 
 fn listeners(listeners: &[ListenerView]) -> Table {

@@ -86,6 +86,16 @@ pub(crate) fn split_words(text: &str) -> Result<Vec<String>, Wrong> {
     Ok(words)
 }
 
+/// The words as one text that [`split_words`] takes apart again.
+pub(crate) fn join_words(words: &[String]) -> String {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b"_-./:@%+=,{}".contains(&b);
+    let word = |word: &String| match !word.is_empty() && word.bytes().all(safe) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn quoted(quote: char, chars: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), Wrong> {
     while let Some(c) = chars.next() {
         match c {

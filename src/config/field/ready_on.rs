@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::super::build::not_yet;
 use super::super::kind::Kind;
 use super::super::raw::{Item, Wrong, quote, shown};
 use super::super::suggest;
 use super::super::types::{ReadyOn, Stream};
 use super::super::units;
-use super::{Field, text};
+use super::{Field, probe, text};
 
 const PLAIN: [&str; 3] = ["auto", "notify", "accepting"];
-const DETAILED: [(&str, &str); 4] = [
+const DETAILED: [(&str, &str); 6] = [
+    ("http", "http:/healthz"),
+    ("exec", "exec:./check"),
     ("output", "output:listening on"),
     ("stdout", "stdout:listening on"),
     ("stderr", "stderr:listening on"),
@@ -30,8 +31,10 @@ impl Field for ReadyOn {
         let Some((word, detail)) = given.split_once(':') else {
             return Err(unknown(given, kind));
         };
+        if let Some(probe) = probe::parse(given) {
+            return probe.map(ReadyOn::Probe);
+        }
         match word {
-            "http" | "exec" => Err(probe(given)),
             "output" => output(word, detail, Stream::Both),
             "stdout" => output(word, detail, Stream::Stdout),
             "stderr" => output(word, detail, Stream::Stderr),
@@ -58,6 +61,7 @@ impl Field for ReadyOn {
                 regex,
             } => format!("stderr:{regex}"),
             ReadyOn::Uptime(duration) => format!("uptime:{}", units::write_duration(*duration)),
+            ReadyOn::Probe(probe) => probe.to_string(),
         }))
     }
 }
@@ -65,7 +69,7 @@ impl Field for ReadyOn {
 fn unknown(given: &str, kind: &Kind) -> Wrong {
     let wrong = Wrong::new(format!("must be {}, not {}", kind.expects(), shown(given)));
     if given.starts_with('/') || ["http", "https", "exec", "command"].contains(&given) {
-        return probe(given);
+        return probe::meant(given, wrong);
     }
     if units::duration(given).is_ok() {
         return wrong.text(format!("uptime:{given}"));
@@ -87,15 +91,6 @@ fn unknown(given: &str, kind: &Kind) -> Wrong {
         Some((_, example)) => wrong.text(*example),
         None => wrong.text("auto"),
     }
-}
-
-/// A later version asks the worker itself.
-fn probe(given: &str) -> Wrong {
-    not_yet(
-        given,
-        "write on = \"auto\": the kernel's own evidence that a worker waits on its listeners needs no probe; \
-         http:PATH and exec:COMMAND come with health checks",
-    )
 }
 
 fn output(word: &str, regex: &str, stream: Stream) -> Result<ReadyOn, Wrong> {

@@ -11,9 +11,6 @@ const DIALECTS: Kind = Kind::Words("[\"einhorn\"]");
 pub(super) const ANY: Kind = Kind::Duration {
     min: Duration::ZERO,
 };
-const POSITIVE: Kind = Kind::Duration {
-    min: Duration::from_millis(1),
-};
 pub(super) const COUNT: Kind = Kind::Number {
     min: 0,
     max: u32::MAX as u64,
@@ -26,7 +23,6 @@ pub(super) const SOME: Kind = Kind::Number {
 pub(super) const DIRECT: &str = "remove it; only route = \"direct\" exists yet, where the workers take the connections themselves";
 const HOOK: &str =
     "remove it; run the command around `handover upgrade`, whose exit status tells how it went";
-const HEALTH: &str = "remove it; app.watchdog replaces a worker that no longer answers";
 const CANARY: &str = "remove it; upgrade.bake already undoes an upgrade whose workers die early";
 
 pub(super) const KEYS: &[Key] = &[
@@ -43,35 +39,6 @@ pub(super) const KEYS: &[Key] = &[
         "[]",
         "remove it; a program that takes its sockets by LISTEN_FDS needs no dialect",
         "Environments of other managers, so that programs written for them run unmodified."
-    ),
-    // [health]
-    later_key!(
-        "health.check",
-        Kind::Text,
-        "",
-        HEALTH,
-        "A probe that a ready worker must go on answering: http:PATH or exec:COMMAND."
-    ),
-    later_key!(
-        "health.interval",
-        POSITIVE,
-        "5s",
-        HEALTH,
-        "Time between probes."
-    ),
-    later_key!(
-        "health.timeout",
-        POSITIVE,
-        "2s",
-        HEALTH,
-        "A probe without an answer by then has failed."
-    ),
-    later_key!(
-        "health.failures",
-        SOME,
-        "3",
-        HEALTH,
-        "So many failures in a row: the worker is replaced."
     ),
     // [upgrade]
     later_key!(

@@ -149,6 +149,39 @@ pub(super) const KEYS: &[Key] = &[
         Live,
         "Where nothing can be observed: being alive for this long counts as ready."
     ),
+    // [health]
+    key!(
+        "health.check",
+        health.check,
+        Kind::Probe,
+        "",
+        Release,
+        "A probe that a worker must answer to be ready, and ever after: http:PATH or exec:COMMAND."
+    ),
+    key!(
+        "health.interval",
+        health.interval,
+        POSITIVE,
+        "5s",
+        Release,
+        "From one probe of a worker to its next; in a bake shorter, so that all failures fit into it."
+    ),
+    key!(
+        "health.timeout",
+        health.timeout,
+        POSITIVE,
+        "2s",
+        Release,
+        "A probe without a whole answer by then has failed; those of ready.on too."
+    ),
+    key!(
+        "health.failures",
+        health.failures,
+        Kind::Number { min: 1, max: 1000 },
+        "3",
+        Release,
+        "So many failures in a row: the worker is replaced, or its bake rolled back."
+    ),
     // [upgrade]
     key!(
         "upgrade.bake",

@@ -3,7 +3,8 @@
 use super::super::build::{At, Build, not_yet};
 use super::super::raw::Wrong;
 use super::super::suggest;
-use super::super::types::Route;
+use super::super::types::{PROBE, Route};
+use super::probe;
 
 /// What is replaced in arguments and in values of `app.env`.
 const TEMPLATES: [&str; 6] = ["port", "socket", "worker", "generation", "session", "state"];
@@ -158,12 +159,18 @@ fn descriptor(build: &mut Build<'_>, key: &str, listener: &str) -> bool {
         .collect();
     let uncertain = build.listeners.iter().any(|l| !l.whole)
         || matches!(&build.listen_at, Some(At::File(_)) if names.is_empty());
-    if names.iter().any(|name| name == listener) || uncertain {
+    let is_probe = listener == PROBE;
+    if names.iter().any(|name| name == listener) || uncertain || is_probe && probe::by_http(build) {
         return false;
     }
     let wrong = Wrong::new(format!(
         "has {{fd:{listener}}}, but no listener has that name"
     ));
+    if is_probe {
+        let hint = "a worker gets it with health.check = \"http:PATH\" or ready.on = \"http:PATH\"";
+        build.rule(key, wrong.hint(hint));
+        return true;
+    }
     let hint = match suggest::nearest(listener, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {{fd:{near}}}?"),
         None if names.is_empty() => format!("write [[listen]] with name = \"{listener}\""),

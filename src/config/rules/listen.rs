@@ -8,7 +8,7 @@ use super::super::raw::Wrong;
 pub(crate) const LISTENERS_MAX: usize = 64;
 
 /// Names that mean something else in LISTEN_FDNAMES.
-const RESERVED: [&str; 2] = ["probe", "private"];
+const RESERVED: [&str; 2] = [super::super::types::PROBE, "private"];
 
 pub(super) fn check(build: &mut Build<'_>) {
     how_many(build);

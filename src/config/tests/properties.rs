@@ -12,8 +12,8 @@ use proptest::prelude::*;
 
 use super::loaded;
 use crate::config::{
-    Address, App, Config, Drain, InheritEnv, Limits, Listen, ReadyOn, Restart, Signal, Stream,
-    UNLIMITED, Workers, changed, fuzz, keys, to_toml,
+    Address, App, Config, Drain, InheritEnv, Limits, Listen, Probe, ReadyOn, Restart, Signal,
+    Stream, UNLIMITED, Workers, changed, fuzz, keys, to_toml,
 };
 
 fn corpus() -> Vec<Vec<u8>> {
@@ -166,7 +166,17 @@ fn ready_on() -> impl Strategy<Value = ReadyOn> {
         )
             .prop_map(|(regex, stream)| ReadyOn::Output { stream, regex }),
         (1u64..20_000).prop_map(|ms| ReadyOn::Uptime(Duration::from_millis(ms))),
+        probe().prop_map(ReadyOn::Probe),
     ]
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let words = ("[a-z'\" \\\\é]{1,6}", vec("[a-z'\" \\\\é]{0,6}", 0..3));
+    let exec = words.prop_map(|(program, mut rest)| {
+        rest.insert(0, program);
+        Probe::Exec(rest)
+    });
+    prop_oneof!["/[a-z?=%0-9.]{0,12}".prop_map(Probe::Http), exec]
 }
 
 fn config() -> impl Strategy<Value = Config> {
@@ -210,8 +220,9 @@ fn config() -> impl Strategy<Value = Config> {
         drain,
         limits,
         restart,
+        option::of(probe()),
     )
-        .prop_map(|(name, app, listen, on, drain, limits, restart)| {
+        .prop_map(|(name, app, listen, on, drain, limits, restart, check)| {
             let mut config = Config {
                 name,
                 app,
@@ -222,6 +233,7 @@ fn config() -> impl Strategy<Value = Config> {
                 ..Config::default()
             };
             config.ready.on = on;
+            config.health.check = check;
             config
         })
 }

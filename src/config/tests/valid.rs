@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{MINIMAL, loaded};
 use crate::config::{
-    Applies, Config, InheritEnv, ReadyOn, Route, Signal, Stream, WorkerOutput, applies, changed,
-    effective, reference_markdown, to_toml,
+    Applies, Config, InheritEnv, Probe, ReadyOn, Route, Signal, Stream, WorkerOutput, applies,
+    changed, effective, reference_markdown, to_toml,
 };
 
 #[test]
@@ -16,6 +16,10 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.ready.settle, Duration::from_secs(1));
     assert_eq!(config.upgrade.bake, Duration::from_secs(1));
     assert_eq!(config.upgrade.retries, 0);
+    assert_eq!(config.health.check, None);
+    assert_eq!(config.health.interval, Duration::from_secs(5));
+    assert_eq!(config.health.timeout, Duration::from_secs(2));
+    assert_eq!(config.health.failures, 3);
     assert_eq!(config.drain.signal, Signal::TERM);
     assert_eq!(config.drain.timeout, Duration::from_secs(20));
     assert_eq!(config.drain.kill_after, Duration::from_secs(5));
@@ -165,6 +169,68 @@ fn warnings_do_not_refuse() {
             .contains("no shell splits it")
     );
     assert!(warned(MINIMAL).is_empty());
+}
+
+#[test]
+fn probes_are_read_and_written_again() {
+    let with = |on: &str| loaded(&format!("{MINIMAL}[ready]\non = '{on}'\n")).config;
+    assert_eq!(
+        with("http:/healthz?full=1").ready.on,
+        ReadyOn::Probe(Probe::Http("/healthz?full=1".into()))
+    );
+    let config = with(r#"exec:./check "a b" --slot={worker}"#);
+    let ReadyOn::Probe(Probe::Exec(words)) = &config.ready.on else {
+        panic!("{config:?}")
+    };
+    assert_eq!(words[..], ["./check", "a b", "--slot={worker}"]);
+    assert_eq!(loaded(&to_toml(&config)).config, config);
+    let health = loaded(&format!(
+        "{MINIMAL}[health]\ncheck = \"exec:./check\"\ninterval = \"1s\"\ntimeout = \"500ms\"\nfailures = 2\n"
+    ));
+    assert!(health.warnings.is_empty(), "{:?}", health.warnings);
+    let health = health.config.health;
+    assert_eq!(health.check, Some(Probe::Exec(vec!["./check".into()])));
+    assert_eq!(
+        (health.interval, health.failures),
+        (Duration::from_secs(1), 2)
+    );
+}
+
+#[test]
+fn a_health_section_that_does_less_than_it_seems_is_warned_of() {
+    let warned = |lines: &str| -> String {
+        let warnings = loaded(&format!("{MINIMAL}{lines}")).warnings;
+        warnings
+            .iter()
+            .map(|warning| format!("{warning}\n"))
+            .collect()
+    };
+    let unused = warned("[health]\ninterval = \"1s\"\n");
+    assert!(
+        unused.contains("nothing is asked without health.check"),
+        "{unused}"
+    );
+    assert!(warned("[ready]\non = \"http:/\"\n[health]\ntimeout = \"1s\"\n").is_empty());
+    let slow = warned("[health]\ncheck = \"http:/\"\ninterval = \"1s\"\n");
+    assert!(
+        slow.contains("health.interval is shorter than health.timeout (2s)"),
+        "{slow}"
+    );
+    let shell = warned("[health]\ncheck = \"exec:curl -f x | grep ok\"\n");
+    assert!(
+        shell.contains("no shell is in between") && shell.contains("exec:sh -c"),
+        "{shell}"
+    );
+    let text = "[app]\ncommand = [\"a\", \"{fd:http}\"]\n[[listen]]\nname = \"http\"\naddress = \":80\"\n\
+                [health]\ncheck = \"http:/\"\n";
+    let named: String = loaded(text)
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert!(named.contains("pass {fd:probe} to the program"), "{named}");
+    let both = text.replace("{fd:http}", "{fd:http},{fd:probe}");
+    assert!(loaded(&both).warnings.is_empty());
 }
 
 #[test]

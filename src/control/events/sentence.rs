@@ -61,6 +61,7 @@ impl fmt::Display for Event {
             | Self::WorkerElsewhere { .. }
             | Self::CrashLoop { .. }
             | Self::OutputDropped { .. } => self.fmt_worker(f),
+            Self::HealthFailed { .. } | Self::HealthRecovered { .. } => self.fmt_health(f),
         }
     }
 }
@@ -251,6 +252,33 @@ impl Event {
             Self::OutputDropped { worker, lines, .. } => {
                 write!(f, "{} of worker {worker} not kept", Count(*lines, "line"))
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_health(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HealthFailed {
+                worker,
+                check,
+                failures,
+                failures_max,
+                reason,
+                ..
+            } => write!(
+                f,
+                "worker {worker} failed its health check {check}, {failures} of {failures_max}: {reason}"
+            ),
+            Self::HealthRecovered {
+                worker,
+                check,
+                failures,
+                ..
+            } => write!(
+                f,
+                "worker {worker} passes its health check {check} again after {}",
+                Count(*failures, "failure")
+            ),
             _ => Ok(()),
         }
     }

@@ -235,6 +235,28 @@ fn of_workers() -> Vec<Known> {
             "worker 8.0: no",
         ),
         (
+            "health_failed",
+            Event::HealthFailed {
+                worker: text("7.0"),
+                generation: 7,
+                check: text("http:/healthz"),
+                failures: 2,
+                failures_max: 3,
+                reason: text("503 Service Unavailable"),
+            },
+            "worker 7.0 failed its health check http:/healthz, 2 of 3: 503 Service Unavailable",
+        ),
+        (
+            "health_recovered",
+            Event::HealthRecovered {
+                worker: text("7.0"),
+                generation: 7,
+                check: text("exec:./check"),
+                failures: 1,
+            },
+            "worker 7.0 passes its health check exec:./check again after 1 failure",
+        ),
+        (
             "crash_loop",
             Event::CrashLoop {
                 worker: worker.clone(),

@@ -114,10 +114,28 @@ pub struct WorkerView {
     pub ready_by: Option<String>,
     /// What it said last with `STATUS=`.
     pub status: Option<String>,
+    /// What its last probe said; null while none has ended.
+    #[serde(default)]
+    pub health: Option<HealthView>,
     /// How often this slot was started again in this generation.
     pub restarts: u32,
     /// Connections that it holds; null where they are not counted.
     pub connections: Option<u64>,
+}
+
+/// What a worker's last probe said, of its readiness or of its health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthView {
+    /// Which probe: `http:/healthz`, `exec:./check`.
+    pub check: String,
+    /// Whether it was answered well.
+    pub ok: bool,
+    /// How many failed in a row.
+    pub failures: u32,
+    /// What was answered, or why that is no answer.
+    pub reason: String,
+    /// When it ended.
+    pub at: Timestamp,
 }
 
 /// Where a worker stands.

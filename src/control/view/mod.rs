@@ -15,7 +15,7 @@ mod status;
 pub use config::{ConfigValue, ConfigView};
 pub use event::{EventView, EventsView};
 pub use generation::{
-    GenerationState, GenerationView, Pinned, ReleaseView, WorkerState, WorkerView,
+    GenerationState, GenerationView, HealthView, Pinned, ReleaseView, WorkerState, WorkerView,
 };
 pub use history::HistoryView;
 pub use logs::{LogLine, LogsView, Stream};

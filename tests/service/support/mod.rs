@@ -16,7 +16,8 @@ pub use http::{Answer, Kept, get, get_unix};
 pub use load::Load;
 pub use master::{Ended, Service};
 pub use programs::{
-    Broken, debian, example_counter, example_server, python, python_code, server, server_saying, sh,
+    Broken, debian, example_counter, example_server, python, python_code, script, server, server_saying, sh,
+    switched,
 };
 pub use start::{Start, call, check};
 pub use wait::{PATIENCE, eventually, free_port};

@@ -73,6 +73,43 @@ pub fn python_code(code: &str) -> Vec<String> {
     vec![python().to_owned(), "-c".to_owned(), prelude + code]
 }
 
+/// The example server with a `/healthz` that does what the file says at that moment: answers that status (`200 OK`), or
+/// `hang`, `drip`, `endless`, `garbage`. Each question is noted in a file beside it, `.asked`: `WORKER TIME GENERATION`.
+/// `code` runs before it serves; `m` is its module.
+pub fn switched(file: &Path, code: &str) -> Vec<String> {
+    let text = format!(
+        "import importlib.util\n\
+         spec = importlib.util.spec_from_file_location('server', {server:?})\n\
+         m = importlib.util.module_from_spec(spec); spec.loader.exec_module(m)\n\
+         file, plain = {file:?}, m.serve\n\
+         def probed(c):\n\
+         \x20   slot, generation = os.environ['HANDOVER_WORKER'], os.environ['HANDOVER_GENERATION']\n\
+         \x20   with open(file + '.asked', 'a') as f: f.write(f'{{slot}} {{time.time()}} {{generation}}\\n')\n\
+         \x20   how = open(file).read().strip()\n\
+         \x20   if how == 'hang': time.sleep(600)\n\
+         \x20   elif how == 'garbage': c.sendall(b'\\0\\1no http at all\\r\\n\\r\\n')\n\
+         \x20   elif how in ('drip', 'endless'):\n\
+         \x20       c.sendall(b'HTTP/1.1 200 OK\\r\\n\\r\\n')\n\
+         \x20       while True: time.sleep(0.01 * (how == 'drip')); c.sendall(b'x' * (1 if how == 'drip' else 65536))\n\
+         \x20   else: c.sendall(f'HTTP/1.1 {{how}}\\r\\nContent-Length: 5\\r\\n\\r\\nquite'.encode())\n\
+         def serve_one(c):\n\
+         \x20   if not c.recv(64, socket.MSG_PEEK).startswith(b'GET /healthz'): return plain(c)\n\
+         \x20   try:\n\
+         \x20       with c: c.recv(65536); probed(c)\n\
+         \x20   except OSError: pass\n\
+         m.serve = serve_one\n{code}\nm.main()",
+        server = example("server.py"),
+        file = file.display().to_string(),
+    );
+    python_code(&text)
+}
+
+/// An executable file with this text.
+pub fn script(file: &Path, text: &str) {
+    std::fs::write(file, text).expect("a file is written");
+    std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)).expect("chmod");
+}
+
 /// Releases that cannot work.
 pub struct Broken;
 
