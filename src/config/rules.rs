@@ -2,6 +2,7 @@
 
 mod app;
 mod listen;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     listen::check(build);
     ready(build);
     seen_output(build);
+    upgrade::check(build);
     times(build);
 }
 

@@ -36,12 +36,14 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| is_ours(&self.workers, pid));
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.hooks.owns(pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
                     if let Some(id) = self.workers.by_pid.get(&pid).copied() {
                         self.on_exit(id);
+                    } else {
+                        self.on_hook_exit(pid);
                     }
                 }
             }
@@ -316,6 +318,7 @@ impl Master {
             .collect();
         let ours = |pid: i32| {
             self.workers.by_pid.contains_key(&pid)
+                || self.hooks.owns(pid)
                 || leftovers
                     .iter()
                     .any(|leader| is_descendant(pid, *leader) == Some(true))

@@ -28,6 +28,8 @@
 //! | `ends` | ends of processes, and what they leave behind |
 //! | `effects` | performs what the fleet decided |
 //! | `notes` | what the fleet decided, as events for people |
+//! | `steps` | in which steps, and how many workers |
+//! | `hooks` | commands at certain moments |
 //! | `failures` | why a generation failed, in words |
 //! | `listeners` | repairs of listeners |
 //! | `status` | what `status` says |
@@ -41,6 +43,7 @@ mod effects;
 mod ends;
 mod environment;
 mod failures;
+mod hooks;
 mod launch;
 mod listeners;
 mod lookup;
@@ -55,6 +58,7 @@ mod sentence;
 mod signals;
 mod start;
 mod status;
+mod steps;
 mod sticky;
 mod turn;
 mod watching;
@@ -98,6 +102,8 @@ enum Input {
     Deaf(WorkerId, io::Error),
     /// This worker's output matched the pattern of `ready.on = "output:…"`.
     Matched(WorkerId, String),
+    /// The command of this hook was executed, or could not be.
+    Hook(hooks::RunId, Result<(), LaunchFailure>),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
 }
@@ -118,6 +124,9 @@ struct Master {
     launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
     request: sticky::Overrides,
+    /// None while the number of workers is the config's.
+    scaled: Option<steps::Scaled>,
+    hooks: hooks::Hooks,
     workers: Workers,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,

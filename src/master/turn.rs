@@ -84,6 +84,7 @@ impl Master {
             Input::Notify(id, datagram) => self.on_datagram(id, datagram),
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
+            Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
             Input::RuntimeDir => self.mend_runtime(),
         }
     }
@@ -108,6 +109,7 @@ impl Master {
                 self.perform(effect);
             }
         }
+        self.look_at_hooks();
         self.operations.settle();
         self.releases.keep(self.fleet.releases_in_use());
         self.tell_systemd();
@@ -122,6 +124,7 @@ impl Master {
             self.queues.next_look(),
             self.workers.next_check(),
             self.next_telling(),
+            self.hooks.next_deadline(),
         ]
         .into_iter()
         .flatten()
