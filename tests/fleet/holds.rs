@@ -126,6 +126,13 @@ impl World {
         assert!(active == self.active || self.is_ending(), "who is active");
     }
 
+    /// The time of its bake is not over.
+    fn bakes(&self, number: GenerationNumber) -> bool {
+        self.known
+            .get(&number)
+            .is_some_and(|known| !known.bake_over)
+    }
+
     /// Each state that somebody must leave has the timer that ends it, and no
     /// timer stays behind: nothing waits for ever, nothing fires for the dead.
     fn timers_are_those_that_are_needed(&self) {
@@ -144,15 +151,11 @@ impl World {
             }
         }
         match self.fleet.rollout() {
-            (Phase::Baking, Some(number)) => {
-                if !self.known.get(&number).is_some_and(|known| known.bake_over) {
-                    needed.push(Timer::Bake(number));
-                }
+            (Phase::Baking, Some(number)) if self.bakes(number) => {
+                needed.push(Timer::Bake(number));
             }
-            (Phase::Canary, Some(number)) => {
-                if !self.fleet.policy().canary_timeout.is_zero() {
-                    needed.push(Timer::Canary(number));
-                }
+            (Phase::Canary, Some(number)) if !self.fleet.policy().canary_timeout.is_zero() => {
+                needed.push(Timer::Canary(number));
             }
             (Phase::Undoing, Some(number)) => needed.push(Timer::Undo(number)),
             _ => {}

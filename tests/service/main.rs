@@ -2,15 +2,19 @@
 //! it, real clients in front.
 
 mod apps;
+mod canary;
 mod control;
 mod faults;
+mod hooks;
 mod intent;
 mod leftovers;
 mod listeners;
 mod newcomers;
 mod refusals;
 mod releases;
+mod rolling;
 mod runtime_dir;
+mod scaling;
 mod support;
 mod systemd;
 mod upgrade;
