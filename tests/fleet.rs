@@ -16,8 +16,12 @@ mod fleet;
 
 #[path = "fleet/explorer.rs"]
 mod explorer;
+#[path = "fleet/holds.rs"]
+mod holds;
 #[path = "fleet/invariants.rs"]
 mod invariants;
+#[path = "fleet/late.rs"]
+mod late;
 #[path = "fleet/pairs.rs"]
 mod pairs;
 #[path = "fleet/quick.rs"]
@@ -30,6 +34,8 @@ mod stories;
 mod tables;
 #[path = "fleet/world.rs"]
 mod world;
+#[path = "fleet/worlds.rs"]
+mod worlds;
 
 use std::time::Duration;
 
@@ -165,23 +171,4 @@ fn no_bake_at_all() {
             ..Budget::default()
         },
     );
-}
-
-#[test]
-fn every_pair_of_the_tables_is_reached() {
-    let watched = Policy {
-        watchdog: Some(Duration::from_secs(5)),
-        ..policy(1)
-    };
-    let busy = Budget {
-        requests: 2,
-        failures: 1,
-        aborts: 1,
-        promotes: 1,
-        stops: 1,
-        late_news: true,
-    };
-    let report = explore("late news", watched, busy);
-    let missing = report.pairs.unreached();
-    assert!(missing.is_empty(), "never reached: {missing:?}");
 }

@@ -8,16 +8,22 @@
 
 use handover::fleet;
 
+#[path = "fleet/holds.rs"]
+mod holds;
 #[path = "fleet/invariants.rs"]
 mod invariants;
+#[path = "fleet/late.rs"]
+mod late;
 #[path = "fleet/world.rs"]
 mod world;
 
 use std::time::Duration;
 
-use fleet::{Ending, Event, Kind, Moment, Policy, ReleaseId, Stage, State, Timer, WorkerId};
+use fleet::{
+    Ending, Event, Kind, Moment, Plan, Policy, ReleaseId, Scale, Stage, State, Timer, WorkerId,
+};
 use proptest::prelude::*;
-use world::{Action, Budget, Living, Stop, World};
+use world::{Action, Budget, Gate, Living, Stop, World};
 
 /// More live generations than this make no new trouble.
 const MOST_GENERATIONS: usize = 6;
@@ -33,7 +39,8 @@ impl Walk {
     fn new(policy: Policy) -> Self {
         let mut world = World::empty(policy, Budget::default());
         world.clock = Some(Moment::ZERO);
-        world.act(Action::Request(Kind::Upgrade, ReleaseId(0), true));
+        let whole = Plan::Whole;
+        world.act(Action::Request(Kind::Upgrade, ReleaseId(0), true, whole));
         Self {
             world,
             grace: policy.kill_after / 2,
@@ -127,7 +134,8 @@ impl Walk {
                 let unborn = |living: &Living| *living == Living::default();
                 self.pick_one(pick, unborn, |id| Action::Exit(id, Ending::NotStarted));
             }
-            91..102 => self.request(pick),
+            91..100 => self.request(pick),
+            100..102 => self.scale(pick),
             102..104 => drop(self.world.act(Action::Abort)),
             104..106 => drop(self.world.act(Action::Promote)),
             106 => {
@@ -139,7 +147,8 @@ impl Walk {
                 let by = Duration::from_millis(u64::from(pick % 60_000));
                 self.pick_one(pick, |_| true, |id| Action::Extend(id, by));
             }
-            109..122 => self.everybody_pings(),
+            109..118 => self.everybody_pings(),
+            118..122 => self.hooks_answer(pick),
             122 => self.change(pick),
             123..127 => self.late_news(pick),
             _ if pick.is_multiple_of(64) => {
@@ -175,7 +184,44 @@ impl Walk {
             (1, _) => (Kind::Reload, release),
             _ => (Kind::Upgrade, release),
         };
-        self.world.act(Action::Request(kind, release, fixed));
+        let plan = match pick / 64 % 4 {
+            0 => Plan::Canary(pick / 256 % 4),
+            1 => Plan::Rolling(pick / 256 % 4),
+            _ => Plan::Whole,
+        };
+        self.world.act(Action::Request(kind, release, fixed, plan));
+    }
+
+    fn scale(&mut self, pick: u32) {
+        let to = match pick % 4 {
+            0 => Scale::Up,
+            1 => Scale::Down,
+            _ => Scale::To(pick / 4 % 7),
+        };
+        self.world.act(Action::Scale(to));
+    }
+
+    /// Whoever was asked says yes, and now and then no.
+    fn hooks_answer(&mut self, pick: u32) {
+        let asked: Vec<Action> = self
+            .world
+            .known
+            .iter()
+            .filter_map(|(number, known)| {
+                if pick.is_multiple_of(16)
+                    && [known.prepared, known.approved].contains(&Gate::Asked)
+                {
+                    Some(Action::Denied(*number))
+                } else if known.prepared == Gate::Asked {
+                    Some(Action::Prepared(*number))
+                } else {
+                    (known.approved == Gate::Asked).then_some(Action::Approved(*number))
+                }
+            })
+            .collect();
+        for action in asked {
+            self.world.act(action);
+        }
     }
 
     fn all_ready(&mut self) {
@@ -227,9 +273,14 @@ impl Walk {
     /// Nobody calls and nothing fails any more: what is under way comes to its
     /// end, and everybody who asked has an answer.
     fn comes_to_rest(&mut self) {
-        for _ in 0..400 {
+        for round in 0..600 {
             self.all_ready();
             self.everybody_pings();
+            self.hooks_answer(1);
+            if self.world.fleet.rollout().0 == fleet::rollout::Phase::Canary {
+                let decision = [Action::Promote, Action::Abort][round % 2];
+                self.world.act(decision);
+            }
             self.advance(Duration::from_millis(500));
         }
         assert_eq!(self.world.waiting.len(), 0, "F5: calls without an answer");
@@ -237,13 +288,15 @@ impl Walk {
             assert_eq!(self.world.fleet.stage(), Stage::Serving);
             assert_eq!(self.world.fleet.generations().count(), 1);
             let active = self.world.fleet.active().expect("it serves");
-            assert_eq!(active.ready(), active.slots.len());
+            assert_eq!(active.ready(), active.size as usize);
+            assert!(!active.restoring);
         }
     }
 
     fn stops(&mut self) {
         if !self.world.finished {
-            let patience = self.world.fleet.policy().drain_timeout + self.grace;
+            let policy = self.world.fleet.policy();
+            let patience = policy.drain_delay + policy.drain_timeout + self.grace;
             self.world.act(Action::Stop(Stop::Call));
             self.advance(patience);
         }
@@ -260,7 +313,11 @@ prop_compose! {
         workers in 1u32..6,
         ready_timeout in seconds(1..20),
         bake in seconds(0..4),
+        canary_timeout in seconds(0..30),
+        prepare in any::<bool>(),
+        approve in any::<bool>(),
         retries in 0u32..3,
+        drain_delay in seconds(0..4),
         drain_timeout in seconds(1..30),
         kill_after in seconds(1..6),
         max_generations in 1u32..5,
@@ -273,7 +330,11 @@ prop_compose! {
             workers,
             ready_timeout,
             bake,
+            canary_timeout,
+            prepare,
+            approve,
             retries,
+            drain_delay,
             drain_timeout,
             kill_after,
             max_generations,

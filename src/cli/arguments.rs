@@ -15,6 +15,7 @@ use super::promote::Promote;
 use super::reload::Reload;
 use super::rollback::Rollback;
 use super::run::Run;
+use super::scale::Scale;
 use super::status::ShowStatus;
 use super::stop::Stop;
 use super::upgrade::Upgrade;
@@ -49,6 +50,7 @@ pub(super) enum Verb {
     Abort(Abort),
     Rollback(Rollback),
     Reload(Reload),
+    Scale(Scale),
     Stop(Stop),
     Status(ShowStatus),
     History(History),
@@ -63,7 +65,6 @@ const LATER: &[(&str, &str)] = &[
     ("completions", ""),
     ("demo", ""),
     ("man", "every verb has --help"),
-    ("scale", "set app.workers and `handover reload`"),
     (
         "sessions",
         "this version routes `direct`, which has no sessions",

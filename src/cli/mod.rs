@@ -23,6 +23,7 @@ mod promote;
 mod reload;
 mod rollback;
 mod run;
+mod scale;
 mod status;
 mod stop;
 mod table;
@@ -99,6 +100,7 @@ impl Verb {
             Self::Abort(verb) => verb.target.json,
             Self::Rollback(verb) => verb.target.json,
             Self::Reload(verb) => verb.target.json,
+            Self::Scale(verb) => verb.target.json,
             Self::Stop(verb) => verb.target.json,
             Self::Status(verb) => verb.target.json,
             Self::History(verb) => verb.target.json,
@@ -118,6 +120,7 @@ impl Verb {
             Self::Abort(verb) => verb.carry_out(terminal).await,
             Self::Rollback(verb) => verb.carry_out(terminal).await,
             Self::Reload(verb) => verb.carry_out(terminal).await,
+            Self::Scale(verb) => verb.carry_out(terminal).await,
             Self::Stop(verb) => verb.carry_out(terminal).await,
             Self::Status(verb) => verb.carry_out(terminal).await,
             Self::History(verb) => verb.carry_out(terminal).await,

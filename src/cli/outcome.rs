@@ -31,6 +31,7 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
                 .map(|n| format!(" has {} now", Count(n, "worker")));
             format!("{name}: {generation}{}", workers.unwrap_or_default())
         }
+        _ if operation.canary => canary(&name, operation),
         _ if operation.unchanged => {
             format!("{name}: nothing changed; {generation} serves on")
         }
@@ -44,6 +45,33 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
             format!("{name}: {generation} is active{how}{}", old(operation))
         }
     }
+}
+
+/// What stands, and how to go on.
+fn canary(name: &str, operation: &OperationView) -> String {
+    let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
+    let workers = operation.workers.unwrap_or(1);
+    let verb = if workers == 1 { "stands" } else { "stand" };
+    let how = how(&OperationView {
+        workers: None,
+        ..operation.clone()
+    });
+    let how = if how.is_empty() {
+        how
+    } else {
+        format!(" ({how})")
+    };
+    let end = match operation.canary_timeout_ms {
+        Some(ms) => format!("without either it is aborted in {}", Span(ms)),
+        None => "without either it stays".to_owned(),
+    };
+    format!(
+        "{name}: {} of generation {} {verb} as a canary beside generation {}{how}\nto go on: handover \
+         promote {name}; to go back: handover abort {name}; {end}",
+        Count(workers, "worker"),
+        number(operation.to),
+        number(operation.from),
+    )
 }
 
 /// "2 workers, ready in 112 ms by epoll_wait on http, baked 1 s".
@@ -177,6 +205,31 @@ mod tests {
             success("web", &first),
             "web: generation 8 is active (1 worker, ready in 112 ms)"
         );
+    }
+
+    #[test]
+    fn a_canary_says_how_to_go_on() {
+        let canary = OperationView {
+            canary: true,
+            workers: Some(1),
+            canary_timeout_ms: Some(600_000),
+            drain_timeout_ms: None,
+            ..upgraded()
+        };
+        assert_eq!(
+            success("web", &canary),
+            "web: 1 worker of generation 8 stands as a canary beside generation 7 (ready in 112 ms by \
+             epoll_wait on http, baked 1 s)\nto go on: handover promote web; to go back: handover abort \
+             web; without either it is aborted in 10 min"
+        );
+        let stays = OperationView {
+            canary_timeout_ms: None,
+            workers: Some(2),
+            ..canary
+        };
+        let text = success("web", &stays);
+        assert!(text.starts_with("web: 2 workers of generation 8 stand as a canary"));
+        assert!(text.ends_with("; without either it stays"));
     }
 
     #[test]

@@ -152,6 +152,21 @@ impl Progress {
                 self.generation = Some(*generation);
                 self.phase = format!("is ready and bakes for {}", Span(*bake_ms));
             }
+            Event::GenerationGrowing {
+                generation,
+                workers,
+                more,
+            }
+            | Event::ScaleStarted {
+                generation,
+                workers,
+                more,
+            } => {
+                self.generation = Some(*generation);
+                (self.workers, self.ready) = (*workers, workers.saturating_sub(*more));
+                self.phase = self.count();
+            }
+            Event::HookStarted { hook, .. } => self.phase = format!("waits for hook {hook}"),
             Event::GenerationActive { generation, .. } => {
                 self.generation = Some(*generation);
                 self.phase = "is active".to_owned();
@@ -188,6 +203,11 @@ impl Progress {
             Event::OperationQueued { .. }
             | Event::GenerationStarted { .. }
             | Event::BakeStarted { .. }
+            | Event::GenerationGrowing { .. }
+            | Event::WorkersReplaced { .. }
+            | Event::ScaleStarted { .. }
+            | Event::StopDelayed { .. }
+            | Event::HookStarted { .. }
             | Event::MasterStopping { .. } => true,
             _ => false,
         }
@@ -201,6 +221,8 @@ fn is_told_at_the_end(event: &Event) -> bool {
         Event::UpgradeFailed { .. }
             | Event::Rollback { .. }
             | Event::GenerationFailed { .. }
+            | Event::ScaleFailed { .. }
+            | Event::HookFailed { vetoes: true, .. }
             | Event::OperationEnded { .. }
             | Event::Gap { .. }
     )

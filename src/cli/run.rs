@@ -28,6 +28,7 @@ Signals:
   USR2             as `handover upgrade`, without the answer
   HUP              as `handover reload`, without the answer
   TERM, INT, QUIT  drain and stop; a second one stops at once
+  TTIN, TTOU       one worker more, one fewer
 
 Exit codes:
   0  stopped as it was asked

@@ -40,9 +40,9 @@ pub(super) struct Upgrade {
     /// For systemd's ExecReload=: ends at once with 1 when the master goes away
     #[arg(long)]
     systemd: bool,
-    /// Comes in a later version
-    #[arg(long, value_name = "N", hide = true)]
-    canary: Option<String>,
+    /// Only N workers, beside the old generation, until `promote` or `abort` [0: none]
+    #[arg(long, value_name = "N", conflicts_with = "systemd")]
+    canary: Option<u32>,
     /// Comes in a later version
     #[arg(long, hide = true)]
     from_config: bool,
@@ -77,10 +77,6 @@ impl Upgrade {
     }
 
     fn refuse_what_is_later(&self) -> Result<(), Failure> {
-        if self.canary.is_some() {
-            let failure = Failure::usage("`--canary` comes in a later version");
-            return Err(failure.hint("--bake of `handover run` says how long both serve"));
-        }
         if self.from_config {
             let failure = Failure::usage("`--from-config` comes in a later version");
             return Err(failure.hint("without COMMAND and --env the config's release is used"));
@@ -105,6 +101,7 @@ impl Upgrade {
             env: self.env.iter().cloned().collect(),
             env_file,
             label: self.label.clone(),
+            canary: self.canary,
             drained: self.drained,
             systemd: self.systemd,
         })
@@ -148,17 +145,12 @@ mod tests {
 
     #[test]
     fn what_is_later_is_said() {
-        let canary = Upgrade {
-            canary: Some("2".to_owned()),
-            ..Upgrade::default()
-        };
-        let failure = canary.refuse_what_is_later().expect_err("later");
-        assert_eq!(failure.exit(), Exit::Usage);
         let from_config = Upgrade {
             from_config: true,
             ..Upgrade::default()
         };
-        assert!(from_config.refuse_what_is_later().is_err());
+        let failure = from_config.refuse_what_is_later().expect_err("later");
+        assert_eq!(failure.exit(), Exit::Usage);
         assert!(Upgrade::default().refuse_what_is_later().is_ok());
     }
 }

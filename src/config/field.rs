@@ -12,6 +12,7 @@ use super::suggest;
 
 pub use compound::is_reserved_variable;
 pub(crate) use compound::{is_variable_name, join_words};
+pub use scalar::WORKERS_MAX;
 pub(crate) use strings::{check_name, clean_name};
 
 /// A type that a key can hold.

@@ -44,7 +44,7 @@ pub use address::{Address, AddressError, Host, HostPort, UNIX_PATH_BYTES_MAX, sp
 pub use effective::{Effective, applies, changed, effective, reference_markdown, to_toml};
 pub use env_file::{parse_env_file, read_env_file};
 pub use fault::{Fault, Faults, Origin, Place, Snippet};
-pub use field::is_reserved_variable;
+pub use field::{WORKERS_MAX, is_reserved_variable};
 pub use fuzz::fuzz;
 pub use key::{Applies, Key};
 pub use keys::{find, keys};
@@ -53,7 +53,7 @@ pub use load::{Loaded, Sources, check, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, Health, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
-    Probe, Ready, ReadyOn, Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
+    App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
+    Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };
 pub use units::write_size;

@@ -3,6 +3,7 @@
 mod app;
 mod listen;
 mod probe;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     ready(build);
     probe::check(build);
     seen_output(build);
+    upgrade::check(build);
     times(build);
     limits(build);
 }

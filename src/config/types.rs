@@ -35,6 +35,8 @@ pub struct Config {
     pub drain: Drain,
     /// How fast a worker that died is started again.
     pub restart: Restart,
+    /// Commands at certain moments.
+    pub hooks: Hooks,
     /// Bounds of each worker.
     pub limits: Limits,
     /// Where log lines and worker output go.
@@ -245,11 +247,34 @@ pub struct Upgrade {
     pub bake: Duration,
     /// How often a failed generation is tried again.
     pub retries: u32,
+    /// In which steps.
+    pub strategy: Strategy,
+    /// Rolling: workers replaced at a time, at least 1.
+    pub batch: u32,
+    /// Workers of a new generation that stand beside the old one until promoted; 0: none.
+    pub canary: u32,
+    /// A canary that nobody promoted by then is aborted; zero: never.
+    pub canary_timeout: Duration,
+}
+
+/// `[hooks]`: commands at certain moments; an empty one is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hooks {
+    /// Before a new generation starts; may refuse it.
+    pub pre_upgrade: Vec<String>,
+    /// When its first workers are ready; may undo it.
+    pub post_ready: Vec<String>,
+    /// When a generation that was replaced has ended.
+    pub post_drain: Vec<String>,
+    /// When an upgrade failed.
+    pub on_failure: Vec<String>,
 }
 
 /// `[drain]`: how an old generation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
+    /// On stop: everything serves on for this long first.
+    pub delay: Duration,
     /// What asks a worker to finish.
     pub signal: Signal,
     /// Killed when not gone by then.
@@ -334,6 +359,16 @@ choice! {
 }
 
 choice! {
+    /// In which steps a new generation replaces the old one.
+    pub enum Strategy {
+        /// All workers at once.
+        All = "all",
+        /// A batch of workers at a time.
+        Rolling = "rolling",
+    }
+}
+
+choice! {
     /// Form of the master's own log lines.
     pub enum LogFormat {
         /// journald when `JOURNAL_STREAM` is ours, else text.
@@ -396,8 +431,13 @@ impl Default for Config {
             upgrade: Upgrade {
                 bake: Duration::from_secs(1),
                 retries: 0,
+                strategy: Strategy::All,
+                batch: 1,
+                canary: 0,
+                canary_timeout: Duration::ZERO,
             },
             drain: Drain {
+                delay: Duration::ZERO,
                 signal: Signal::TERM,
                 timeout: Duration::from_secs(20),
                 kill_after: Duration::from_secs(5),
@@ -407,6 +447,7 @@ impl Default for Config {
                 delay: Duration::from_millis(100),
                 max_delay: Duration::from_secs(30),
             },
+            hooks: Hooks::default(),
             limits: Limits::default(),
             log: Log {
                 format: LogFormat::Auto,

@@ -130,6 +130,10 @@ pub struct UpgradeRequest {
     /// A name for people: a version, a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// So many workers stand beside the old generation until promoted or aborted; 0: none, whatever the
+    /// config says. Left out: as the config says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u32>,
     /// Answer only when the replaced generation ended.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,

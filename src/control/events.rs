@@ -4,6 +4,7 @@
 //! Durations are in milliseconds; `worker` is `GENERATION.SLOT`.
 
 mod sentence;
+mod steps;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,57 @@ pub enum Event {
         from: u32,
         to: u32,
         reason: String,
+    },
+
+    /// So many of its workers are ready and stay beside generation `active` until somebody promotes or aborts;
+    /// aborted by itself after `timeout_ms`, null: never.
+    CanaryStands {
+        generation: u32,
+        workers: u32,
+        active: Option<u32>,
+        timeout_ms: Option<u64>,
+    },
+    /// It gets `more` workers and has `workers` then: a canary was promoted, or the next batch starts.
+    GenerationGrowing {
+        generation: u32,
+        workers: u32,
+        more: u32,
+    },
+    /// Rolling: all but `left` of its workers were replaced and finish.
+    WorkersReplaced { generation: u32, left: u32 },
+    /// A rolling upgrade failed: so many of its workers that were replaced are started again.
+    GenerationRestoring { generation: u32, workers: u32 },
+    /// It is to have `workers`, `more` of which are started.
+    ScaleStarted {
+        generation: u32,
+        workers: u32,
+        more: u32,
+    },
+    /// It has so many workers now, and those that were added are ready.
+    GenerationScaled { generation: u32, workers: u32 },
+    /// Workers that were to be added failed; it keeps `workers`, as before.
+    ScaleFailed {
+        generation: u32,
+        workers: u32,
+        worker: Option<String>,
+        reason: String,
+    },
+    /// A stop was asked for; everything serves on for `delay_ms` first (`drain.delay`).
+    StopDelayed { delay_ms: u64 },
+    /// The command of this hook (`pre_upgrade`, `post_ready`, `post_drain`, `on_failure`) runs.
+    HookStarted { hook: String, generation: u32 },
+    /// It ended with exit code 0.
+    HookEnded {
+        hook: String,
+        generation: u32,
+        duration_ms: u64,
+    },
+    /// It failed; `reason` follows on "the hook"; `vetoes` when the upgrade is undone for it.
+    HookFailed {
+        hook: String,
+        generation: u32,
+        reason: String,
+        vetoes: bool,
     },
 
     /// A process was started in the worker's slot.
@@ -227,6 +279,7 @@ impl Event {
             | Self::GenerationFailed { .. }
             | Self::ListenerFailed { .. }
             | Self::ConfigRefused { .. }
+            | Self::ScaleFailed { .. }
             | Self::CrashLoop { .. } => Severity::Error,
             Self::WorkerExited { expected, .. } if !expected => Severity::Warning,
             Self::ListenerChanged { usual: true, .. } => Severity::Info,
@@ -234,6 +287,8 @@ impl Event {
                 Severity::Warning
             }
             Self::WorkerKilled { .. }
+            | Self::GenerationRestoring { .. }
+            | Self::HookFailed { .. }
             | Self::WorkerElsewhere { .. }
             | Self::WorkerRestarting { .. }
             | Self::HealthFailed { .. }

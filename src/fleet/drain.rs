@@ -22,11 +22,12 @@ impl Fleet {
     }
 
     /// Undoes a failed generation. Those of its workers that serve may hold
-    /// requests, so they drain, unless nobody else serves (F1).
+    /// requests, so they drain, unless nobody else serves (F1), or the old
+    /// generation's workers that they replaced are not back yet.
     pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
         let soon = self.now.saturating_add(self.policy.patience_unserved());
         self.drain_slots(number, soon, |process| process != Process::Ready);
-        if self.somebody_else_serves(number) {
+        if self.may_go(number) {
             self.drain_the_rest(number);
         } else if self
             .generations
@@ -38,8 +39,8 @@ impl Fleet {
         self.end_when_empty(number);
     }
 
-    /// A failed generation's workers that stayed because nobody else served
-    /// may go as soon as somebody does.
+    /// A failed generation's workers that stayed may go as soon as they are not
+    /// needed any more.
     pub(super) fn let_go_of_held(&mut self) {
         if self.stage != Stage::Serving {
             return;
@@ -51,7 +52,7 @@ impl Fleet {
             .map(|held| held.number)
             .collect();
         for number in held {
-            if self.somebody_else_serves(number) {
+            if self.may_go(number) {
                 self.drain_the_rest(number);
             }
         }
@@ -63,13 +64,15 @@ impl Fleet {
         self.drain_slots(number, deadline, |_| true);
     }
 
-    /// The active generation does, or another failed one that was held for the
-    /// same reason: one is enough.
-    fn somebody_else_serves(&self, number: GenerationNumber) -> bool {
-        self.generations.values().any(|other| {
+    /// The active generation is as it was and serves, or another failed one that
+    /// was held for the same reason: one is enough.
+    fn may_go(&self, number: GenerationNumber) -> bool {
+        let restoring = self.active().is_some_and(|active| active.restoring);
+        let somebody_else_serves = self.generations.values().any(|other| {
             let stays = matches!(other.state, State::Active | State::Failed);
             other.number != number && stays && other.ready() > 0
-        })
+        });
+        somebody_else_serves && !restoring
     }
 
     /// The first generation never became ready: there is nothing to go back to.
@@ -89,21 +92,39 @@ impl Fleet {
         });
     }
 
-    /// Somebody asked for the end: everything drains. Only a second signal (it
-    /// has no operation) or `now` kills; a call that is repeated waits as well.
+    /// Somebody asked for the end: everything drains, after the delay for which
+    /// it serves on. Only a second signal (it has no operation) or `now` kills; a
+    /// call that is repeated waits as well.
     pub(super) fn stop(&mut self, operation: Option<OperationId>, now: bool) {
         self.stop_waiters.extend(operation);
         let again = operation.is_none() && std::mem::replace(&mut self.stop_signalled, true);
-        if self.stage != Stage::Stopping {
+        let at_once = again || now;
+        let delay = self.policy.drain_delay;
+        if self.stage == Stage::Serving && !at_once && !delay.is_zero() {
+            self.stage = Stage::Stopping;
+            self.dismiss_rollouts();
+            let due = self.now.saturating_add(delay);
+            self.timers.set(Timer::StopDelay, due);
+            self.tell(Note::StopDelayed(delay));
+        } else if self.stage != Stage::Stopping {
             self.end_all(self.policy.drain_timeout);
         }
-        if again || now {
+        if at_once {
+            self.stop_delay_is_over();
             self.kill_all();
+        }
+    }
+
+    /// Now everything drains, unless it does already.
+    pub(super) fn stop_delay_is_over(&mut self) {
+        if self.timers.due(Timer::Abandon).is_none() && self.stage == Stage::Stopping {
+            self.end_all(self.policy.drain_timeout);
         }
     }
 
     fn end_all(&mut self, patience: std::time::Duration) {
         self.stage = Stage::Stopping;
+        self.timers.stop(Timer::StopDelay);
         self.dismiss_rollouts();
         let deadline = self.now.saturating_add(patience);
         let numbers: Vec<GenerationNumber> = self.generations.keys().copied().collect();
@@ -158,17 +179,27 @@ impl Fleet {
         for slot in &mut generation.slots {
             slot.wanted = false;
         }
-        let workers: Vec<(WorkerId, Process)> = generation
+        let workers: Vec<WorkerId> = generation
             .workers()
-            .map(|(id, slot)| (id, slot.process))
-            .filter(|(_, process)| chosen(*process))
+            .filter(|(_, slot)| chosen(slot.process))
+            .map(|(id, _)| id)
             .collect();
-        for (id, process) in workers {
-            match worker::step(process, Happening::Retire) {
-                Step::Drain => self.drain_worker(id, deadline),
-                _ if process == Process::Absent => self.silence(id),
-                _ => self.hasten(id, deadline),
-            }
+        for id in workers {
+            self.retire_worker(id, deadline);
+        }
+    }
+
+    /// Tells one worker to end; its place is left.
+    pub(super) fn retire_worker(&mut self, id: WorkerId, deadline: Moment) {
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        (slot.wanted, slot.added) = (false, false);
+        let process = slot.process;
+        match worker::step(process, Happening::Retire) {
+            Step::Drain => self.drain_worker(id, deadline),
+            _ if process == Process::Absent => self.silence(id),
+            _ => self.hasten(id, deadline),
         }
     }
 
@@ -217,9 +248,11 @@ impl Fleet {
         self.generations.get(&number).map(|held| held.state)
     }
 
-    /// A process is gone: perhaps it was the last of its generation.
+    /// A process is gone: perhaps it was the last of its generation, or of those
+    /// that a batch replaced.
     pub(super) fn gone(&mut self, id: WorkerId) {
         self.end_when_empty(id.generation);
+        self.check_replaced();
     }
 
     fn end_when_empty(&mut self, number: GenerationNumber) {

@@ -13,6 +13,8 @@ pub enum State {
     Starting,
     /// All are ready; it is watched beside the active one.
     Baking,
+    /// A few workers of it stand beside the active one until somebody decides.
+    Canary,
     /// It is the one that serves; lost workers are started again.
     Active,
     /// It finishes what it has.
@@ -28,8 +30,12 @@ pub struct Slot {
     pub life: u32,
     /// The process that is in it now.
     pub process: Process,
-    /// A lost worker here is started again.
+    /// It counts as one of the generation's workers: while the generation is
+    /// active a lost worker here is started again. The others are places that
+    /// are being left, or empty ones that may be taken again.
     pub wanted: bool,
+    /// It was added by a scaling that is not complete yet.
+    pub added: bool,
     /// How often in a row it was lost without settling.
     pub losses: u32,
 }
@@ -45,6 +51,11 @@ pub struct Generation {
     pub state: State,
     /// Its workers' places.
     pub slots: Vec<Slot>,
+    /// How many workers it has when it is whole: a canary has fewer, and an old
+    /// generation that is replaced batch by batch.
+    pub size: u32,
+    /// Workers of it that were replaced are being started again.
+    pub restoring: bool,
     /// The earlier generation whose release a rollback brought back, else
     /// its own number: where the next rollback starts to look.
     pub stands_for: GenerationNumber,
@@ -62,17 +73,13 @@ impl Generation {
         stands_for: GenerationNumber,
         policy: &Policy,
     ) -> Self {
-        let slot = Slot {
-            life: 0,
-            process: Process::Absent,
-            wanted: true,
-            losses: 0,
-        };
         Self {
             number,
             release,
             state: State::Starting,
-            slots: vec![slot; policy.workers.max(1) as usize],
+            slots: Vec::new(),
+            size: policy.workers.max(1),
+            restoring: false,
             stands_for,
             watchdog: policy.watchdog,
             drain_deadline: None,
@@ -102,9 +109,59 @@ impl Generation {
         self.slots.iter().filter(ready).count()
     }
 
-    /// Every slot serves.
+    /// How many workers it has or is about to have now.
+    pub fn wanted(&self) -> u32 {
+        let wanted = self.slots.iter().filter(|slot| slot.wanted).count();
+        u32::try_from(wanted).unwrap_or(u32::MAX)
+    }
+
+    /// It has all of its workers.
+    pub(super) fn is_whole(&self) -> bool {
+        self.wanted() == self.size
+    }
+
+    /// Every worker that it has serves.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready() == self.slots.len()
+        let serves = |slot: &Slot| !slot.wanted || slot.process == Process::Ready;
+        self.slots.iter().all(serves)
+    }
+
+    /// Every worker that was added serves.
+    pub(super) fn added_are_ready(&self) -> bool {
+        let serves = |slot: &Slot| !slot.added || slot.process == Process::Ready;
+        self.slots.iter().all(serves)
+    }
+
+    /// Some worker that it no longer has is not gone yet.
+    pub(super) fn is_being_left(&self) -> bool {
+        let leaving = |slot: &Slot| !slot.wanted && slot.process != Process::Absent;
+        self.slots.iter().any(leaving)
+    }
+
+    /// Makes room for one more worker: the first empty place, in a new life so
+    /// that no number comes twice, else a new one.
+    pub(super) fn claim(&mut self, added: bool) -> WorkerId {
+        let empty = |slot: &Slot| !slot.wanted && slot.process == Process::Absent;
+        let place = self.slots.iter().position(empty);
+        let place = place.unwrap_or(self.slots.len());
+        let life = self.slots.get(place).map_or(0, |slot| slot.life + 1);
+        let slot = Slot {
+            life,
+            process: Process::Absent,
+            wanted: true,
+            added,
+            losses: 0,
+        };
+        if place == self.slots.len() {
+            self.slots.push(slot);
+        } else {
+            self.slots[place] = slot;
+        }
+        WorkerId {
+            generation: self.number,
+            slot: u32::try_from(place).unwrap_or(u32::MAX),
+            life,
+        }
     }
 
     /// No process of it lives.

@@ -11,14 +11,17 @@
 //! invariants F1, F2, F3 and F5 are asserted, by these names, over every order
 //! of events in `tests/fleet.rs`.
 
+mod advance;
 mod drain;
 mod generation;
 mod policy;
+mod resize;
 pub mod rollout;
 #[cfg(test)]
 mod symmetry;
 mod timers;
 mod types;
+mod undo;
 mod upgrade;
 pub mod worker;
 mod workers;
@@ -31,7 +34,7 @@ pub use timers::Timer;
 pub use types::*;
 pub use worker::Process;
 
-use rollout::{Phase, Queued, Rollout, Turn};
+use rollout::{Phase, Queued, Rollout, Scaling, Turn};
 use timers::Timers;
 
 /// Releases that can be rolled back to are remembered up to this many.
@@ -71,6 +74,8 @@ pub struct Fleet {
     active: Option<GenerationNumber>,
     next_number: GenerationNumber,
     rollout: Option<Rollout>,
+    /// Never beside a rollout.
+    scaling: Option<Scaling>,
     queued: Option<Queued>,
     stop_waiters: Vec<OperationId>,
     stop_signalled: bool,
@@ -93,6 +98,7 @@ impl Fleet {
             active: None,
             next_number: 1,
             rollout: None,
+            scaling: None,
             queued: None,
             stop_waiters: Vec::new(),
             stop_signalled: false,
@@ -113,7 +119,8 @@ impl Fleet {
             self.finish_when_empty();
         } else if let Event::Request(Request { operation, .. })
         | Event::Promote(operation)
-        | Event::Abort(operation) = event
+        | Event::Abort(operation)
+        | Event::Scale { operation, .. } = event
         {
             self.answer(operation, Outcome::Stopping);
         } else if let Event::Stop {
@@ -132,6 +139,9 @@ impl Fleet {
             Event::Request(request) => self.request(request),
             Event::Promote(operation) => self.promote(operation),
             Event::Abort(operation) => self.abort(operation),
+            Event::Scale { operation, to } => self.scale(operation, to),
+            Event::Prepared(number) => self.turn_of(number, Turn::Prepared, None),
+            Event::Approved(number) => self.approved(number),
             Event::Stop { operation, now } => self.stop(operation, now),
             Event::Ready(id) => self.happen(id, H::Ready, None),
             Event::Extend(id, by) => self.extend(id, by),
@@ -153,7 +163,9 @@ impl Fleet {
             Timer::Settled(id) => self.happen(id, H::SettledDue, None),
             Timer::Watchdog(id) => self.happen(id, H::WatchdogDue, Some(Cause::WatchdogMissed)),
             Timer::Bake(number) => self.turn_of(number, Turn::BakeDue, None),
+            Timer::Canary(number) => self.canary_due(number),
             Timer::Undo(number) => self.turn_of(number, Turn::UndoDue, None),
+            Timer::StopDelay => self.stop_delay_is_over(),
             Timer::Abandon => self.abandon(),
         }
     }
@@ -205,12 +217,30 @@ impl Fleet {
         self.generations.get(&number)
     }
 
-    /// Where the rollout is, and its generation.
+    /// What is under way, and with which generation: a rollout, or the scaling of
+    /// the active one.
     pub fn rollout(&self) -> (Phase, Option<GenerationNumber>) {
-        match &self.rollout {
-            Some(rollout) => (rollout.phase, Some(rollout.target)),
-            None => (Phase::Idle, None),
+        match (&self.rollout, &self.scaling) {
+            (Some(rollout), _) => (rollout.phase, Some(rollout.target)),
+            (None, Some(scaling)) => (Phase::Scaling, Some(scaling.target)),
+            (None, None) => (Phase::Idle, None),
         }
+    }
+
+    /// In which steps the rollout that is under way goes; a promoted canary's is
+    /// [`Plan::Whole`].
+    pub fn plan(&self) -> Option<Plan> {
+        self.rollout.as_ref().map(|rollout| rollout.request.plan)
+    }
+
+    /// When the canary is aborted unless somebody promotes it.
+    pub fn canary_ends(&self, number: GenerationNumber) -> Option<Moment> {
+        self.timers.due(Timer::Canary(number))
+    }
+
+    /// When a stop that was asked for begins to drain.
+    pub fn drain_begins(&self) -> Option<Moment> {
+        self.timers.due(Timer::StopDelay)
     }
 
     /// When the bake of this generation ends.

@@ -5,14 +5,23 @@ use std::time::Duration;
 /// Counts and times; see the configuration keys of the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Policy {
-    /// Workers per generation, at least 1.
+    /// Workers of a generation that begins, at least 1.
     pub workers: u32,
     /// How long a worker may take to become ready.
     pub ready_timeout: Duration,
     /// How long a new generation is watched beside the old one.
     pub bake: Duration,
+    /// How long a canary stands before it is aborted; zero: for as long as
+    /// nobody says anything.
+    pub canary_timeout: Duration,
+    /// Ask before a generation starts ([`super::Effect::Prepare`]); not the first.
+    pub prepare: bool,
+    /// Ask when its first workers are ready ([`super::Effect::Approve`]); not the first.
+    pub approve: bool,
     /// How often a failed generation is tried again.
     pub retries: u32,
+    /// How long everything serves on after a stop was asked for.
+    pub drain_delay: Duration,
     /// How long an old generation may take to finish.
     pub drain_timeout: Duration,
     /// How long a worker that served nobody may take to end, and how long a
@@ -37,7 +46,11 @@ impl Default for Policy {
             workers: 1,
             ready_timeout: Duration::from_secs(30),
             bake: Duration::from_secs(1),
+            canary_timeout: Duration::ZERO,
+            prepare: false,
+            approve: false,
             retries: 0,
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
             kill_after: Duration::from_secs(5),
             max_generations: 4,

@@ -1,17 +1,25 @@
-//! One rollout (upgrade, reload or rollback) as a table: what a happening
-//! means in a given phase. Canary and rolling are further phases of it.
+//! One rollout (upgrade, reload or rollback), or the scaling of the active
+//! generation, as a table: what a happening means in a given phase.
 
-use super::types::{Failure, GenerationNumber, Kind, OperationId, ReleaseId, Request};
+use super::types::{Failure, GenerationNumber, Kind, OperationId, Plan, ReleaseId, Request};
 
 /// Where a rollout is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// There is none.
     Idle,
+    /// It is asked whether the new generation may start; nothing of it runs.
+    Preparing,
     /// The new generation's workers are becoming ready.
     Starting,
     /// All of them are ready and are watched beside the old generation.
     Baking,
+    /// A few of them baked and stand beside the whole old generation.
+    Canary,
+    /// A batch of them baked, and the old workers that it replaces are ending.
+    Replacing,
+    /// The active generation gets more workers; nothing is rolled out.
+    Scaling,
     /// It failed, and its workers are being ended.
     Undoing,
 }
@@ -19,24 +27,35 @@ pub enum Phase {
 /// What may happen to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Turn {
-    /// A call for a release that equals the rollout's and cannot change.
+    /// A call for a release that equals the rollout's and cannot change, in the
+    /// same steps.
     SameRequest,
     /// A call for any other release.
     OtherRequest,
-    /// The last worker of the new generation became ready.
+    /// The new generation may start.
+    Prepared,
+    /// The last worker that was waited for became ready.
     AllReady,
     /// A worker of the new generation was lost, or something else speaks
     /// against it.
     Against,
-    /// The bake is over.
+    /// The time of the bake is over.
     BakeDue,
+    /// What was asked about the ready workers speaks for them.
+    Approved,
+    /// The old workers that a batch replaced are gone.
+    Replaced,
     /// Somebody wants it forward now.
     Promote,
     /// Somebody wants it back now.
     Abort,
-    /// The last process of the failed generation is gone.
+    /// The canary stood for as long as it may.
+    CanaryDue,
+    /// Somebody wants another number of workers.
+    Scale,
+    /// The failed generation is gone, or the old one is whole again.
     Undone,
-    /// The failed generation has been there for too long.
+    /// The undo takes too long.
     UndoDue,
 }
 
@@ -51,38 +70,67 @@ pub enum Move {
     Join,
     /// Take the queued place.
     Queue,
-    /// Watch it for the bake.
+    /// Start the workers that come next.
+    Launch,
+    /// Watch them for the bake.
     Bake,
-    /// Make it the active one and let the old one drain.
-    Activate,
+    /// When time and approval are there: activate it, let the canary stand, or
+    /// let the old workers of the batch drain.
+    Advance,
+    /// End the bake or the canary, forward.
+    Promote,
     /// Undo it.
     Undo,
     /// It is being undone: do not try again, and answer when it is gone.
     Desist,
-    /// It is undone: answer, or try again.
+    /// When all is as it was: answer, or try again.
     Conclude,
     /// It is not undone: say so.
     GiveUp,
+    /// Change the number of workers.
+    Scale,
+    /// The number of workers is reached.
+    Settle,
+    /// The number of workers is not reached: back to what was.
+    TakeBack,
     /// Not possible: nothing is under way.
     RefuseIdle,
     /// Not possible: it is not ready.
     RefuseUnready,
     /// Not possible: it is being undone.
     RefuseUndoing,
+    /// Not possible: a canary stands.
+    RefuseCanary,
+    /// Not possible: an upgrade is under way.
+    RefuseBusy,
 }
 
 /// Every phase, for tests and for the table in the docs.
-pub const PHASES: [Phase; 4] = [Phase::Idle, Phase::Starting, Phase::Baking, Phase::Undoing];
+pub const PHASES: [Phase; 8] = [
+    Phase::Idle,
+    Phase::Preparing,
+    Phase::Starting,
+    Phase::Baking,
+    Phase::Canary,
+    Phase::Replacing,
+    Phase::Scaling,
+    Phase::Undoing,
+];
 
 /// Every turn, for tests and for the table in the docs.
-pub const TURNS: [Turn; 9] = [
+pub const TURNS: [Turn; 14] = [
     Turn::SameRequest,
     Turn::OtherRequest,
+    Turn::Prepared,
     Turn::AllReady,
     Turn::Against,
     Turn::BakeDue,
+    Turn::Approved,
+    Turn::Replaced,
     Turn::Promote,
     Turn::Abort,
+    Turn::CanaryDue,
+    Turn::Scale,
     Turn::Undone,
     Turn::UndoDue,
 ];
@@ -91,37 +139,71 @@ pub const TURNS: [Turn; 9] = [
 pub fn turn(phase: Phase, turn: Turn) -> Move {
     use Phase as P;
     use Turn as T;
-    match (phase, turn) {
-        (P::Idle, T::SameRequest | T::OtherRequest) => Move::Begin,
-        (P::Starting | P::Baking, T::SameRequest) => Move::Join,
-        (P::Starting | P::Baking, T::OtherRequest) => Move::Queue,
-        // What is being undone has failed; a call that comes now wants a new try.
-        (P::Undoing, T::SameRequest | T::OtherRequest) => Move::Queue,
-
-        (P::Starting, T::AllReady) => Move::Bake,
-        (P::Idle | P::Baking | P::Undoing, T::AllReady) => Move::Nothing,
-
-        (P::Starting | P::Baking, T::Against) => Move::Undo,
-        (P::Idle | P::Undoing, T::Against) => Move::Nothing,
-
-        (P::Baking, T::BakeDue) => Move::Activate,
-        (P::Idle | P::Starting | P::Undoing, T::BakeDue) => Move::Nothing,
-
-        (P::Idle, T::Promote) => Move::RefuseIdle,
-        (P::Starting, T::Promote) => Move::RefuseUnready,
-        (P::Baking, T::Promote) => Move::Activate,
-        (P::Undoing, T::Promote) => Move::RefuseUndoing,
-
-        (P::Idle, T::Abort) => Move::RefuseIdle,
-        (P::Starting | P::Baking, T::Abort) => Move::Undo,
-        (P::Undoing, T::Abort) => Move::Desist,
-
-        (P::Undoing, T::Undone) => Move::Conclude,
-        (P::Idle | P::Starting | P::Baking, T::Undone) => Move::Nothing,
-
-        (P::Undoing, T::UndoDue) => Move::GiveUp,
-        (P::Idle | P::Starting | P::Baking, T::UndoDue) => Move::Nothing,
+    match turn {
+        T::SameRequest => match phase {
+            P::Idle => Move::Begin,
+            P::Preparing | P::Starting | P::Baking | P::Replacing => Move::Join,
+            P::Canary => Move::RefuseCanary,
+            // What is being undone has failed; a call that comes now wants a new try.
+            P::Scaling | P::Undoing => Move::Queue,
+        },
+        T::OtherRequest => match phase {
+            P::Idle => Move::Begin,
+            P::Canary => Move::RefuseCanary,
+            P::Preparing | P::Starting | P::Baking | P::Replacing => Move::Queue,
+            P::Scaling | P::Undoing => Move::Queue,
+        },
+        T::Prepared => only(phase == P::Preparing, Move::Launch),
+        T::AllReady => match phase {
+            P::Starting => Move::Bake,
+            P::Scaling => Move::Settle,
+            P::Idle | P::Preparing | P::Baking => Move::Nothing,
+            P::Canary | P::Replacing | P::Undoing => Move::Nothing,
+        },
+        T::Against => match phase {
+            P::Preparing | P::Starting | P::Baking | P::Canary | P::Replacing => Move::Undo,
+            P::Scaling => Move::TakeBack,
+            P::Idle | P::Undoing => Move::Nothing,
+        },
+        T::BakeDue | T::Approved => only(phase == P::Baking, Move::Advance),
+        T::Replaced => only(phase == P::Replacing, Move::Launch),
+        T::Promote => match phase {
+            P::Idle | P::Scaling => Move::RefuseIdle,
+            P::Preparing | P::Starting | P::Replacing => Move::RefuseUnready,
+            P::Baking | P::Canary => Move::Promote,
+            P::Undoing => Move::RefuseUndoing,
+        },
+        T::Abort => match phase {
+            P::Idle | P::Scaling => Move::RefuseIdle,
+            P::Preparing | P::Starting | P::Baking | P::Canary | P::Replacing => Move::Undo,
+            P::Undoing => Move::Desist,
+        },
+        T::CanaryDue => only(phase == P::Canary, Move::Undo),
+        T::Scale => match phase {
+            P::Idle | P::Scaling => Move::Scale,
+            P::Canary => Move::RefuseCanary,
+            P::Preparing | P::Starting | P::Baking => Move::RefuseBusy,
+            P::Replacing | P::Undoing => Move::RefuseBusy,
+        },
+        T::Undone => only(phase == P::Undoing, Move::Conclude),
+        T::UndoDue => only(phase == P::Undoing, Move::GiveUp),
     }
+}
+
+/// What counts in one phase and is late news in every other.
+fn only(there: bool, then: Move) -> Move {
+    if there { then } else { Move::Nothing }
+}
+
+/// Whether the new generation has to be approved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Gate {
+    /// It has to be, and nobody was asked yet.
+    Shut,
+    /// The answer is waited for.
+    Asked,
+    /// It is, or need not be.
+    Open,
 }
 
 /// The one that runs.
@@ -129,12 +211,31 @@ pub fn turn(phase: Phase, turn: Turn) -> Move {
 pub(super) struct Rollout {
     pub(super) phase: Phase,
     pub(super) target: GenerationNumber,
+    /// With the plan as it is now: a promoted canary's is [`Plan::Whole`].
     pub(super) request: Request,
+    pub(super) gate: Gate,
     pub(super) waiters: Vec<OperationId>,
     /// Those who said `abort`.
     pub(super) aborters: Vec<OperationId>,
     pub(super) failure: Option<Failure>,
     pub(super) retries: u32,
+}
+
+impl Rollout {
+    /// Whoever makes this call wants what is under way.
+    pub(super) fn is_what(&self, request: &Request) -> bool {
+        let this = (self.request.release, self.request.plan);
+        request.fixed && this == (request.release, request.plan)
+    }
+}
+
+/// The number of the active generation's workers is growing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Scaling {
+    pub(super) target: GenerationNumber,
+    /// How many there are again when it fails.
+    pub(super) from: u32,
+    pub(super) waiter: OperationId,
 }
 
 /// The one that waits for the running one to end.
@@ -158,5 +259,9 @@ impl Queued {
 
     pub(super) fn release(&self) -> ReleaseId {
         self.request.release
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        self.request.plan
     }
 }

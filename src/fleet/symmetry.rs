@@ -6,7 +6,9 @@
 //!
 //! * which slot of a generation is which: slots are hashed in the order of
 //!   their contents. The room treats slots alike; only the jitter of respawns
-//!   looks at the number, and the worlds that use this have no delays;
+//!   looks at the number, and the worlds that use this have no delays. Of alike
+//!   workers the one in the highest slot is let go, of empty slots the lowest is
+//!   taken: another choice would differ in the name and in the number of its life;
 //! * which operation is which: they are renamed in the order in which they are
 //!   met. Operations are never compared, only answered;
 //! * when timers are due: in those worlds they fire in any order.
@@ -14,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
-use super::rollout::{Queued, Rollout};
+use super::rollout::{Queued, Rollout, Scaling};
 use super::{Failure, Fleet, Generation, OperationId, Request, Timer, WorkerId};
 
 /// Operations under names that do not depend on their numbers.
@@ -40,6 +42,7 @@ impl Fleet {
             active,
             next_number,
             rollout,
+            scaling,
             queued,
             stop_waiters,
             stop_signalled,
@@ -76,6 +79,15 @@ impl Fleet {
         if let Some(rollout) = rollout {
             names.hash_rollout(rollout, state);
         }
+        if let Some(Scaling {
+            target,
+            from,
+            waiter,
+        }) = scaling
+        {
+            (target, from).hash(state);
+            names.hash(*waiter, state);
+        }
         if let Some(Queued { request, waiters }) = queued {
             hash_request(request, state);
             names.hash_waiters(waiters, state);
@@ -110,12 +122,13 @@ impl Names<'_> {
             phase,
             target,
             request,
+            gate,
             waiters,
             aborters,
             failure: _,
             retries,
         } = rollout;
-        (phase, target, retries, aborters.len()).hash(state);
+        (phase, target, gate, retries, aborters.len()).hash(state);
         hash_request(request, state);
         self.hash_waiters(waiters, state);
         for operation in aborters {
@@ -130,8 +143,9 @@ fn hash_request(request: &Request, state: &mut impl Hasher) {
         release,
         fixed,
         kind,
+        plan,
     } = request;
-    (release, fixed, kind).hash(state);
+    (release, fixed, kind, plan).hash(state);
 }
 
 fn hash_generation(
@@ -145,12 +159,14 @@ fn hash_generation(
         release,
         state: stage,
         slots,
+        size,
+        restoring,
         stands_for,
         watchdog,
         drain_deadline,
     } = generation;
     (number, release, stage, stands_for, watchdog).hash(state);
-    (drain_deadline.is_some(), slots.len()).hash(state);
+    (drain_deadline.is_some(), slots.len(), size, restoring).hash(state);
     let mut contents: Vec<_> = generation
         .workers()
         .map(|(id, slot)| {
@@ -160,7 +176,7 @@ fn hash_generation(
             (
                 process,
                 slot.life,
-                slot.wanted,
+                (slot.wanted, slot.added),
                 slot.losses,
                 bits,
                 about(id),
@@ -179,7 +195,8 @@ fn bit(timer: Timer) -> Option<(WorkerId, u64)> {
         Timer::Kill(id) => Some((id, 4)),
         Timer::Settled(id) => Some((id, 8)),
         Timer::Watchdog(id) => Some((id, 16)),
-        Timer::Bake(_) | Timer::Undo(_) | Timer::Abandon => None,
+        Timer::Bake(_) | Timer::Canary(_) | Timer::Undo(_) => None,
+        Timer::StopDelay | Timer::Abandon => None,
     }
 }
 
@@ -200,6 +217,7 @@ mod tests {
             release: ReleaseId(1),
             fixed: true,
             kind: Kind::Upgrade,
+            plan: Plan::Whole,
         };
         fleet.handle(Moment::ZERO, Event::Request(request));
         for event in events {

@@ -20,8 +20,12 @@ pub enum Timer {
     Watchdog(WorkerId),
     /// When the bake of a generation ends.
     Bake(GenerationNumber),
+    /// When a canary that nobody promoted is aborted.
+    Canary(GenerationNumber),
     /// When a failed generation that is still there is told as not undone.
     Undo(GenerationNumber),
+    /// When a stopping fleet begins to drain.
+    StopDelay,
     /// When a stopping fleet no longer waits for killed processes.
     Abandon,
 }

@@ -71,6 +71,34 @@ pub struct Request {
     pub fixed: bool,
     /// Upgrade, reload or rollback.
     pub kind: Kind,
+    /// In which steps the old generation is replaced.
+    pub plan: Plan,
+}
+
+/// In which steps a new generation takes the old one's place. The first
+/// generation replaces none, so it is always [`Plan::Whole`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Plan {
+    /// All of its workers at once.
+    #[default]
+    Whole,
+    /// So many workers (at least 1, at most all) stand beside the whole old
+    /// generation until somebody promotes or aborts.
+    Canary(u32),
+    /// So many workers (at least 1) at a time: the old ones of a batch drain
+    /// when the new ones baked.
+    Rolling(u32),
+}
+
+/// How many workers the active generation shall have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scale {
+    /// So many, at least 1.
+    To(u32),
+    /// One more than now.
+    Up,
+    /// One fewer than now, never below 1.
+    Down,
 }
 
 /// What happened.
@@ -78,10 +106,21 @@ pub struct Request {
 pub enum Event {
     /// A new generation is asked for (also the first).
     Request(Request),
-    /// End a bake early, forward.
+    /// End a bake early, or let a canary grow.
     Promote(OperationId),
-    /// End a start or a bake early, back.
+    /// End a start, a bake or a canary, back.
     Abort(OperationId),
+    /// Change the number of the active generation's workers.
+    Scale {
+        /// Who waits for the answer.
+        operation: OperationId,
+        /// How many.
+        to: Scale,
+    },
+    /// What [`Effect::Prepare`] asked for is done: the generation may start.
+    Prepared(GenerationNumber),
+    /// What [`Effect::Approve`] asked for speaks for the generation.
+    Approved(GenerationNumber),
     /// Drain and end everything.
     Stop {
         /// Who waits, if anyone. A signal has nobody, and a second signal ends
@@ -124,8 +163,10 @@ pub enum Fault {
     QueueNotTaken,
     /// A signal stopped it.
     Stopped,
-    /// It failed its health checks.
+    /// It failed its health check.
     Unhealthy,
+    /// What was asked before or after the start said no.
+    HookFailed,
 }
 
 /// What made a generation fail.
@@ -146,6 +187,8 @@ pub enum Cause {
     Fault(Fault),
     /// Somebody said `abort`.
     Aborted,
+    /// Nobody promoted the canary in time.
+    NotPromoted,
 }
 
 /// Why a generation failed, and which worker showed it.
@@ -166,6 +209,12 @@ pub enum Effect {
     Drain(WorkerId),
     /// End the worker and its whole process group now.
     Kill(WorkerId),
+    /// Ask whether this generation may start; [`Event::Prepared`] or
+    /// [`Event::Against`] answers.
+    Prepare(GenerationNumber),
+    /// Ask whether this generation, whose first workers are ready, may go on;
+    /// [`Event::Approved`] or [`Event::Against`] answers.
+    Approve(GenerationNumber),
     /// The answer to an operation.
     Answer(OperationId, Outcome),
     /// Something to be told to people.
@@ -180,13 +229,20 @@ pub enum Effect {
 pub enum Outcome {
     /// This generation is active.
     Active(GenerationNumber),
+    /// This generation stands as a canary; the active one is unchanged.
+    Canary(GenerationNumber),
+    /// The active generation has so many workers now, all that were added are ready.
+    Scaled(u32),
+    /// The workers that were to be added are taken back: it has so many, as before.
+    NotScaled(u32, Failure),
     /// Nothing to do: this generation runs the same release already.
     Unchanged(GenerationNumber),
     /// The generation failed and everything is as before.
     Failed(GenerationNumber, Failure),
     /// The generation failed and could not be wholly undone.
     NotUndone(GenerationNumber, Failure),
-    /// A newer call for another release took the queued place.
+    /// A newer call for another release took the queued place, or a newer call
+    /// wants another number of workers.
     Superseded,
     /// The abort is done; the failed generation is gone.
     Aborted(GenerationNumber),
@@ -209,6 +265,11 @@ pub enum Refusal {
     BeingUndone,
     /// The first generation has nothing to go back to.
     NothingBefore,
+    /// A canary stands: promote or abort it first.
+    CanaryStands,
+    /// An upgrade or the first start is under way, so the number of workers
+    /// stays as it is.
+    UpgradeUnderWay,
 }
 
 /// What people are told of the fleet's own decisions.
@@ -216,8 +277,23 @@ pub enum Refusal {
 pub enum Note {
     /// A new generation is being started.
     Starting(GenerationNumber, ReleaseId),
-    /// All of its workers are ready; it is watched for this long.
+    /// It gets more workers, so many in all.
+    Growing(GenerationNumber, u32),
+    /// All of its workers are ready; they are watched for this long.
     Baking(GenerationNumber, Duration),
+    /// So many of its workers stand as a canary, for this long at most (0: for
+    /// as long as nobody says anything).
+    Canary(GenerationNumber, u32, Duration),
+    /// The old generation keeps so many workers; the others finish.
+    Replacing(GenerationNumber, u32),
+    /// The old generation's workers that were replaced are started again.
+    Restoring(GenerationNumber),
+    /// The active generation is to have so many workers.
+    Scaling(GenerationNumber, u32),
+    /// It has so many, and those that were added are ready.
+    Scaled(GenerationNumber, u32),
+    /// It keeps so many: those that were added are taken back.
+    NotScaled(GenerationNumber, u32, Failure),
     /// It is the active one now.
     Active(GenerationNumber),
     /// It was told to finish, within this time at most.
@@ -242,6 +318,8 @@ pub enum Note {
     Queued(OperationId),
     /// A failed generation is tried again (so many tries are left).
     Retry(u32),
+    /// A stop was asked for; everything serves on for this long first.
+    StopDelayed(Duration),
     /// Processes did not end although they were killed.
     Abandoned,
 }

@@ -1,9 +1,10 @@
-//! Carries out what the rollout table says.
+//! Carries out what the rollout table says: how a rollout begins, who waits for
+//! it, and how it becomes active.
 
-use super::rollout::{self, Move, Phase, Queued, Rollout, Turn};
+use super::rollout::{self, Gate, Move, Phase, Queued, Rollout, Turn};
 use super::{
-    Cause, Failure, Fault, Fleet, Generation, GenerationNumber, Good, HISTORY, Kind, Note,
-    OperationId, Outcome, Policy, Refusal, Request, Stage, State, Timer,
+    Cause, Effect, Failure, Fault, Fleet, Generation, GenerationNumber, Good, HISTORY, Kind, Note,
+    OperationId, Outcome, Plan, Refusal, Request, Stage, State, Timer,
 };
 
 impl Fleet {
@@ -12,9 +13,8 @@ impl Fleet {
         if self.stage == Stage::Stopping {
             return self.answer(request.operation, Outcome::Stopping);
         }
-        let same = |rollout: &Rollout| rollout.request.release == request.release;
-        let joins = request.fixed && self.rollout.as_ref().is_some_and(same);
-        let turn = if joins {
+        let same = |rollout: &Rollout| rollout.is_what(&request);
+        let turn = if self.rollout.as_ref().is_some_and(same) {
             Turn::SameRequest
         } else {
             Turn::OtherRequest
@@ -28,6 +28,11 @@ impl Fleet {
                     self.tell(Note::Joined(request.operation, target));
                 }
             }
+            // What was changed below the active generation stays changed: it
+            // has its turn after the canary.
+            Move::RefuseCanary if request.kind != Kind::Renew => {
+                self.refuse(request.operation, Move::RefuseCanary);
+            }
             _ => self.queue(request),
         }
     }
@@ -40,7 +45,10 @@ impl Fleet {
         }
         self.tell(Note::Queued(request.operation));
         match &mut self.queued {
-            Some(queued) if queued.kind() != Kind::Renew && queued.release() == request.release => {
+            Some(queued)
+                if queued.kind() != Kind::Renew
+                    && (queued.release(), queued.plan()) == (request.release, request.plan) =>
+            {
                 queued.waiters.push(request.operation);
                 // An upgrade makes a new generation in any case: it outweighs.
                 if request.kind != Kind::Reload {
@@ -57,7 +65,7 @@ impl Fleet {
         }
     }
 
-    fn begin(&mut self, mut request: Request, waiters: Vec<OperationId>, retries: u32) {
+    pub(super) fn begin(&mut self, mut request: Request, waiters: Vec<OperationId>, retries: u32) {
         if let (Kind::Reload, Some(active)) = (request.kind, self.active())
             && active.release == request.release
         {
@@ -76,21 +84,33 @@ impl Fleet {
             Kind::Rollback { to } => self.stands_for(to),
             Kind::Upgrade | Kind::Reload | Kind::Renew => number,
         };
+        // The first generation is proven by nothing that is there already.
+        let first = self.active.is_none();
+        if first {
+            request.plan = Plan::Whole;
+        }
         let generation = Generation::new(number, request.release, stands_for, &self.policy);
-        let workers = generation.worker_ids();
         self.generations.insert(number, generation);
+        let gate = if self.policy.approve && !first {
+            Gate::Shut
+        } else {
+            Gate::Open
+        };
         self.rollout = Some(Rollout {
-            phase: Phase::Starting,
+            phase: Phase::Preparing,
             target: number,
             request,
+            gate,
             waiters,
             aborters: Vec::new(),
             failure: None,
             retries,
         });
         self.tell(Note::Starting(number, request.release));
-        for worker in workers {
-            self.launch(worker);
+        if self.policy.prepare && !first {
+            self.emit(Effect::Prepare(number));
+        } else {
+            self.launch_next(number);
         }
     }
 
@@ -102,49 +122,60 @@ impl Fleet {
         good.map_or(number, |good| good.stands_for)
     }
 
-    fn phase(&self) -> Phase {
-        self.rollout
-            .as_ref()
-            .map_or(Phase::Idle, |rollout| rollout.phase)
+    pub(super) fn phase(&self) -> Phase {
+        self.rollout().0
     }
 
-    /// A turn of the rollout of this generation; of any other it is late news.
+    /// A turn of what is under way with this generation; of any other it is late
+    /// news.
     pub(super) fn turn_of(
         &mut self,
         number: GenerationNumber,
         turn: Turn,
         failure: Option<Failure>,
     ) {
-        let target = self.rollout.as_ref().map(|rollout| rollout.target);
+        let (phase, target) = self.rollout();
         if target != Some(number) {
             return;
         }
-        match rollout::turn(self.phase(), turn) {
+        match rollout::turn(phase, turn) {
+            Move::Launch => self.launch_next(number),
             Move::Bake => self.bake(number),
-            Move::Activate => self.activate(number),
+            Move::Advance => self.advance(number),
             Move::Undo => self.undo(number, failure),
             Move::Conclude => self.conclude(number),
             Move::GiveUp => self.give_up(number),
+            Move::Settle => self.settle(),
+            Move::TakeBack => self.take_back(failure),
             Move::Nothing
             | Move::Begin
             | Move::Join
             | Move::Queue
+            | Move::Promote
             | Move::Desist
+            | Move::Scale
             | Move::RefuseIdle
             | Move::RefuseUnready
-            | Move::RefuseUndoing => {}
+            | Move::RefuseUndoing
+            | Move::RefuseCanary
+            | Move::RefuseBusy => {}
         }
     }
 
-    /// A worker became ready: perhaps it was the last one.
+    /// A worker became ready: perhaps it was the last one that was waited for.
     pub(super) fn check_ready(&mut self, number: GenerationNumber) {
-        if self
-            .generations
-            .get(&number)
-            .is_some_and(Generation::is_ready)
-        {
+        let ready = self.generations.get(&number).is_some_and(|held| {
+            // Of the active generation those are waited for that were added:
+            // another that is lost meanwhile comes again in its own time.
+            match held.state {
+                State::Active => held.added_are_ready(),
+                _ => held.is_ready(),
+            }
+        });
+        if ready {
             self.turn_of(number, Turn::AllReady, None);
         }
+        self.check_restored(number);
     }
 
     pub(super) fn fail(&mut self, number: GenerationNumber, failure: Failure) {
@@ -159,82 +190,11 @@ impl Fleet {
         self.fail(number, failure);
     }
 
-    pub(super) fn promote(&mut self, operation: OperationId) {
-        if self.stage == Stage::Stopping {
-            return self.answer(operation, Outcome::Stopping);
-        }
-        match rollout::turn(self.phase(), Turn::Promote) {
-            Move::Activate => {
-                if let Some(rollout) = &mut self.rollout {
-                    rollout.waiters.push(operation);
-                    let number = rollout.target;
-                    self.activate(number);
-                }
-            }
-            other => self.refuse(operation, other),
-        }
-    }
-
-    pub(super) fn abort(&mut self, operation: OperationId) {
-        if self.stage == Stage::Stopping {
-            return self.answer(operation, Outcome::Stopping);
-        }
-        match (rollout::turn(self.phase(), Turn::Abort), self.active) {
-            (Move::Undo, None) => {
-                self.answer(operation, Outcome::Refused(Refusal::NothingBefore));
-            }
-            (Move::Undo, Some(_)) => {
-                if let Some(number) = self.desist(operation) {
-                    let failure = Failure {
-                        worker: None,
-                        cause: Cause::Aborted,
-                    };
-                    self.undo(number, Some(failure));
-                }
-            }
-            (Move::Desist, _) => {
-                self.desist(operation);
-            }
-            (other, _) => self.refuse(operation, other),
-        }
-    }
-
-    /// The running rollout is not tried again; `operation` is answered when it
-    /// is gone.
-    fn desist(&mut self, operation: OperationId) -> Option<GenerationNumber> {
-        let rollout = self.rollout.as_mut()?;
-        rollout.aborters.push(operation);
-        rollout.retries = 0;
-        Some(rollout.target)
-    }
-
-    fn refuse(&mut self, operation: OperationId, decision: Move) {
-        let refusal = match decision {
-            Move::RefuseUnready => Refusal::NotReadyYet,
-            Move::RefuseUndoing => Refusal::BeingUndone,
-            _ => Refusal::NothingUnderWay,
-        };
-        self.answer(operation, Outcome::Refused(refusal));
-    }
-
-    fn bake(&mut self, number: GenerationNumber) {
-        // The first generation has nothing beside which it could be watched.
-        if self.active.is_none() || self.policy.bake.is_zero() {
-            return self.activate(number);
-        }
-        self.set_phase(Phase::Baking);
-        self.set_state(number, State::Baking);
-        let bake = self.policy.bake;
-        self.timers
-            .set(Timer::Bake(number), self.now.saturating_add(bake));
-        self.tell(Note::Baking(number, bake));
-    }
-
-    fn activate(&mut self, number: GenerationNumber) {
+    pub(super) fn activate(&mut self, number: GenerationNumber) {
         let Some(rollout) = self.rollout.take() else {
             return;
         };
-        self.timers.stop(Timer::Bake(number));
+        self.stop_stage_timers(number);
         self.set_state(number, State::Active);
         let old = self.active.replace(number);
         self.stage = Stage::Serving;
@@ -267,76 +227,9 @@ impl Fleet {
         }
     }
 
-    fn undo(&mut self, number: GenerationNumber, failure: Option<Failure>) {
-        self.timers.stop(Timer::Bake(number));
-        self.set_phase(Phase::Undoing);
-        self.set_state(number, State::Failed);
-        let Some(failure) = failure else {
-            return;
-        };
-        if let Some(rollout) = &mut self.rollout {
-            rollout.failure = Some(failure);
-        }
-        self.tell(Note::Failed(number, failure));
-        if self.active.is_none() {
-            return self.first_failed(number, failure);
-        }
-        let Policy {
-            drain_timeout,
-            kill_after,
-            ..
-        } = self.policy;
-        let patience = drain_timeout.saturating_add(kill_after.saturating_mul(2));
-        let due = self.now.saturating_add(patience);
-        self.timers.set(Timer::Undo(number), due);
-        self.retire_failed(number);
-    }
-
-    /// The failed generation is gone: everything is as it was.
-    fn conclude(&mut self, number: GenerationNumber) {
-        self.timers.stop(Timer::Undo(number));
-        let Some((rollout, failure)) = self.take_failed() else {
-            return;
-        };
-        // A newer call that waits outweighs another try of the old one.
-        if rollout.retries > 0 && self.stage == Stage::Serving && self.queued.is_none() {
-            let retries = rollout.retries - 1;
-            self.tell(Note::Retry(retries));
-            return self.begin(rollout.request, rollout.waiters, retries);
-        }
-        self.answer_failed(rollout, Outcome::Failed(number, failure));
-    }
-
-    /// Something of the failed generation stays; whoever waits is told.
-    fn give_up(&mut self, number: GenerationNumber) {
-        if let Some((rollout, failure)) = self.take_failed() {
-            self.answer_failed(rollout, Outcome::NotUndone(number, failure));
-        }
-    }
-
-    fn take_failed(&mut self) -> Option<(Rollout, Failure)> {
-        let rollout = self.rollout.take()?;
-        let failure = rollout.failure?;
-        Some((rollout, failure))
-    }
-
-    fn answer_failed(&mut self, rollout: Rollout, outcome: Outcome) {
-        for operation in rollout.aborters {
-            let done = match outcome {
-                Outcome::Failed(number, _) => Outcome::Aborted(number),
-                other => other,
-            };
-            self.answer(operation, done);
-        }
-        for operation in rollout.waiters {
-            self.answer(operation, outcome);
-        }
-        self.next();
-    }
-
     /// Whatever was queued has its turn.
-    fn next(&mut self) {
-        if self.rollout.is_none()
+    pub(super) fn next(&mut self) {
+        if self.phase() == Phase::Idle
             && self.stage == Stage::Serving
             && let Some(Queued { request, waiters }) = self.queued.take()
         {
@@ -344,7 +237,7 @@ impl Fleet {
         }
     }
 
-    fn set_phase(&mut self, phase: Phase) {
+    pub(super) fn set_phase(&mut self, phase: Phase) {
         if let Some(rollout) = &mut self.rollout {
             rollout.phase = phase;
         }
@@ -356,16 +249,30 @@ impl Fleet {
         }
     }
 
+    pub(super) fn refuse(&mut self, operation: OperationId, decision: Move) {
+        let refusal = match decision {
+            Move::RefuseUnready => Refusal::NotReadyYet,
+            Move::RefuseUndoing => Refusal::BeingUndone,
+            Move::RefuseCanary => Refusal::CanaryStands,
+            Move::RefuseBusy => Refusal::UpgradeUnderWay,
+            _ => Refusal::NothingUnderWay,
+        };
+        self.answer(operation, Outcome::Refused(refusal));
+    }
+
     /// Everyone who waits for a rollout is told that the service ends first.
     pub(super) fn dismiss_rollouts(&mut self) {
         let running = self.rollout.take();
         let queued = self.queued.take();
         if let Some(rollout) = running {
-            self.timers.stop(Timer::Bake(rollout.target));
+            self.stop_stage_timers(rollout.target);
             self.timers.stop(Timer::Undo(rollout.target));
             for operation in rollout.waiters.into_iter().chain(rollout.aborters) {
                 self.answer(operation, Outcome::Stopping);
             }
+        }
+        if let Some(scaling) = self.scaling.take() {
+            self.answer(scaling.waiter, Outcome::Stopping);
         }
         for operation in queued.into_iter().flat_map(|queued| queued.waiters) {
             self.answer(operation, Outcome::Stopping);

@@ -98,7 +98,7 @@ impl Fleet {
             .filter(|slot| slot.life == id.life)
     }
 
-    fn slot_mut(&mut self, id: WorkerId) -> Option<&mut Slot> {
+    pub(super) fn slot_mut(&mut self, id: WorkerId) -> Option<&mut Slot> {
         let slots = &mut self.generations.get_mut(&id.generation)?.slots;
         let slot = slots.get_mut(id.slot as usize)?;
         (slot.life == id.life).then_some(slot)
@@ -136,25 +136,29 @@ impl Fleet {
             return;
         };
         match held.state {
-            State::Starting | State::Baking => {
+            State::Starting | State::Baking | State::Canary => {
                 let worker = Some(id);
                 self.fail(id.generation, Failure { worker, cause });
             }
-            // Started again once it is gone: a slot holds one process.
-            State::Active => {
-                if self
-                    .slot(id)
-                    .is_some_and(|slot| slot.process == Process::Absent)
-                {
-                    self.respawn_later(id);
+            State::Active => match self.slot(id) {
+                Some(slot) if slot.added && self.scaling.is_some() => {
+                    let worker = Some(id);
+                    self.fail(id.generation, Failure { worker, cause });
                 }
-            }
+                // Started again once it is gone: a slot holds one process.
+                Some(slot) if slot.process == Process::Absent => self.respawn_later(id),
+                _ => {}
+            },
             State::Draining | State::Failed => {}
         }
     }
 
     fn respawn_later(&mut self, id: WorkerId) {
-        // Whoever ends a generation says that none of its slots is wanted.
+        let held = self.generations.get(&id.generation);
+        if held.is_none_or(|held| held.state != State::Active) {
+            return;
+        }
+        // Whoever lets a worker go says that its slot is not wanted.
         let Some(slot) = self.slot_mut(id).filter(|slot| slot.wanted) else {
             return;
         };

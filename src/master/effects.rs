@@ -1,9 +1,10 @@
 //! Performs what the fleet decided.
 
 use super::Master;
+use super::hooks::Hook;
 use super::operations::FIRST;
 use crate::control::Event;
-use crate::control::view::OperationResult;
+use crate::control::view::{OperationKind, OperationResult};
 use crate::fleet::{Effect, Failure, OperationId, Outcome, Refusal};
 
 /// The exit code of a first generation that never became ready.
@@ -15,6 +16,8 @@ impl Master {
             Effect::Launch(id, release) => self.launches.push_back((id, release)),
             Effect::Drain(id) => self.drain_worker(id),
             Effect::Kill(id) => self.kill_worker(id),
+            Effect::Prepare(number) => self.run_hook(Hook::PreUpgrade, number, None),
+            Effect::Approve(number) => self.run_hook(Hook::PostReady, number, None),
             Effect::Answer(operation, outcome) => self.answer(operation, outcome),
             Effect::Tell(note) => self.note(note),
             Effect::Finish(failure) => self.finish(failure),
@@ -22,6 +25,7 @@ impl Master {
     }
 
     fn finish(&mut self, failure: Option<Failure>) {
+        self.end_hooks();
         self.finished = Some(if failure.is_some() { FAILED } else { 0 });
     }
 
@@ -31,17 +35,19 @@ impl Master {
         if operation == FIRST {
             return;
         }
-        let (result, reason) = self.verdict(outcome);
+        let kind = self.operations.view(operation).map(|view| view.kind);
+        let (result, reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
         self.operations
             .update(operation, |view| view.end(result, reason.clone()));
         let Some(view) = self.operations.view(operation) else {
             return;
         };
-        if matches!(
+        let failed = matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
-        ) {
+        );
+        if failed && view.kind != OperationKind::Scale {
             self.tell(&Event::UpgradeFailed {
                 operation: Some(view.id.clone()),
                 generation: view.to,
@@ -57,7 +63,10 @@ impl Master {
             reason,
             duration_ms: view.duration_ms.unwrap_or_default(),
         });
-        self.conclude_overrides(operation, result);
+        match outcome {
+            Outcome::Scaled(workers) => self.scaled_to(workers, view.by),
+            _ => self.conclude_overrides(operation, outcome),
+        }
     }
 
     /// What the caller sees beside the result: how the generation became
@@ -67,16 +76,32 @@ impl Master {
         let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
         let drain_timeout = drains.then(|| millis(self.config().drain.timeout));
         let bake = millis(self.fleet.policy().bake);
+        let canary_timeout = self.fleet.policy().canary_timeout;
         let (ready, report) = match outcome {
-            Outcome::Active(number) => (info(number).and_then(|info| info.ready.clone()), None),
+            Outcome::Active(number) | Outcome::Canary(number) => {
+                (info(number).and_then(|info| info.ready.clone()), None)
+            }
+            Outcome::NotScaled(_, failure) => (None, Some(self.report(failure))),
             Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => {
                 (None, info(number).and_then(|info| info.failure.clone()))
             }
             _ => (None, None),
         };
+        let way_on = format!("handover promote {0}, or handover abort {0}", self.name);
         self.operations.update(operation, |view| {
-            if let Outcome::Active(number) | Outcome::Unchanged(number) = outcome {
-                view.to = Some(number);
+            match outcome {
+                Outcome::Active(number) | Outcome::Unchanged(number) => view.to = Some(number),
+                Outcome::Canary(number) => {
+                    view.to = Some(number);
+                    view.canary = true;
+                    view.canary_timeout_ms =
+                        (!canary_timeout.is_zero()).then(|| millis(canary_timeout));
+                }
+                Outcome::Scaled(workers) | Outcome::NotScaled(workers, _) => {
+                    view.workers = Some(workers);
+                }
+                Outcome::Refused(Refusal::CanaryStands) => view.hint = Some(way_on.clone()),
+                _ => {}
             }
             // Then nothing "serves as before".
             if outcome == Outcome::Stopping {
@@ -99,7 +124,11 @@ impl Master {
     }
 
     /// What the caller is told.
-    fn verdict(&self, outcome: Outcome) -> (OperationResult, Option<String>) {
+    fn verdict(
+        &self,
+        outcome: Outcome,
+        kind: Option<OperationKind>,
+    ) -> (OperationResult, Option<String>) {
         use OperationResult as R;
         let why = |number: &u32| {
             let info = self.generations.get(number);
@@ -108,12 +137,21 @@ impl Master {
         };
         match &outcome {
             Outcome::Active(_) | Outcome::Unchanged(_) | Outcome::Stopped => (R::Done, None),
-            Outcome::Aborted(_) => (R::Done, None),
+            Outcome::Aborted(_) | Outcome::Canary(_) | Outcome::Scaled(_) => (R::Done, None),
+            Outcome::NotScaled(_, failure) => {
+                let why = self.report(*failure).reason;
+                let reason = format!("{why}; the workers that were added are taken back");
+                (R::Failed, Some(reason))
+            }
             Outcome::Failed(number, failure) => match failure.cause {
                 crate::fleet::Cause::Aborted => (R::Aborted, why(number)),
                 _ => (R::Failed, why(number)),
             },
             Outcome::NotUndone(number, _) => (R::Incomplete, why(number)),
+            Outcome::Superseded if kind == Some(OperationKind::Scale) => {
+                let reason = "a newer call wants another number of workers";
+                (R::Superseded, Some(reason.to_owned()))
+            }
             Outcome::Superseded => {
                 let reason = "a newer call for another release took its place in the queue";
                 (R::Superseded, Some(reason.to_owned()))
@@ -133,6 +171,10 @@ fn refusal_in_words(refusal: Refusal) -> &'static str {
         Refusal::BeingUndone => "the new generation failed and is being undone already",
         Refusal::NothingBefore => {
             "the first generation has nothing to go back to; stop the service instead"
+        }
+        Refusal::CanaryStands => "a canary stands: promote or abort first",
+        Refusal::UpgradeUnderWay => {
+            "an upgrade or the first start is under way; scale when it is over"
         }
     }
 }

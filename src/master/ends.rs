@@ -37,12 +37,16 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.probing.is_errand(pid));
+        let reaped = reap_ready(|pid| {
+            is_ours(&self.workers, pid) || self.probing.is_errand(pid) || self.hooks.owns(pid)
+        });
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
                     if let Some(id) = self.workers.by_pid.get(&pid).copied() {
                         self.on_exit(id);
+                    } else {
+                        self.on_hook_exit(pid);
                     }
                 }
             }
@@ -328,6 +332,7 @@ impl Master {
         let ours = |pid: i32| {
             self.workers.by_pid.contains_key(&pid)
                 || self.probing.is_errand(pid)
+                || self.hooks.owns(pid)
                 || leftovers
                     .iter()
                     .any(|leader| is_descendant(pid, *leader) == Some(true))

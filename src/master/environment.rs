@@ -29,6 +29,13 @@ pub(super) fn of_release(
     inherited.chain(configured).collect()
 }
 
+/// What a hook begins with: the master's own, without what is its own affair.
+pub(super) fn of_hook(own: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    own.into_iter()
+        .filter(|(name, _)| is_inherited(&InheritEnv::All, name))
+        .collect()
+}
+
 fn is_inherited(inherit: &InheritEnv, name: &OsStr) -> bool {
     // A name that is not UTF-8 is nobody's of ours.
     let text = name.to_string_lossy();

@@ -3,7 +3,7 @@
 use super::Master;
 use crate::config::ReadyOn;
 use crate::control::{Count, Span};
-use crate::fleet::{Cause, Failure, Fault, WorkerId};
+use crate::fleet::{Cause, Failure, Fault, GenerationNumber, WorkerId};
 use crate::readiness::{Advice, Instead, says_address_in_use};
 
 /// What is told of a failure.
@@ -45,6 +45,21 @@ impl Master {
             worker: failure.worker.map(|id| id.to_string()),
             log_tail,
         }
+    }
+
+    /// The same for a generation; what its hook said counts where a hook failed.
+    pub(super) fn report_of(
+        &mut self,
+        number: GenerationNumber,
+        failure: Failure,
+    ) -> FailureReport {
+        let mut report = self.report(failure);
+        let refusal = self.hooks.refusals.remove(&number);
+        if let (Cause::Fault(Fault::HookFailed), Some((reason, said))) = (failure.cause, refusal) {
+            report.reason = reason;
+            report.log_tail = said;
+        }
+        report
     }
 
     pub(super) fn cause_in_words(&self, worker: Option<WorkerId>, cause: Cause) -> String {
@@ -99,7 +114,15 @@ impl Master {
                     },
                 )
             }
+            Cause::Fault(Fault::HookFailed) => "a hook spoke against it".to_owned(),
             Cause::Aborted => "it was aborted before it was active".to_owned(),
+            Cause::NotPromoted => {
+                let limit = super::effects::millis(self.fleet.policy().canary_timeout);
+                format!(
+                    "nobody promoted the canary within {} (upgrade.canary_timeout)",
+                    Span(limit)
+                )
+            }
         }
     }
 

@@ -325,8 +325,7 @@ impl Master {
         let slots = self
             .fleet
             .generation(id.generation)
-            .map_or(1, |g| g.slots.len());
-        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+            .map_or(1, |generation| generation.size);
         let Some(predecessor) = self.generations.get_mut(&active) else {
             return;
         };

@@ -58,6 +58,7 @@ impl Master {
             release,
             fixed,
             kind,
+            plan: self.steps(Some(0)),
         };
         self.pending.push_back(fleet::Event::Request(request));
     }

@@ -36,6 +36,7 @@ pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> 
     }
     faults.extend(unix_paths(loaded));
     faults.extend(bounds_of_machine(loaded));
+    faults.extend(hook_programs(loaded));
     if let Ok(release) = &release
         && let (own, wanted) = (Owner::current(), release.owner())
         && own.uid != 0
@@ -73,6 +74,30 @@ fn bounds_of_machine(loaded: &Loaded) -> Vec<Fault> {
         true => Vec::new(),
         false => groups::faults(loaded, &lacks_of_machine(&bounds)),
     }
+}
+
+/// Programs of hooks that are not there: better told now than in the middle of an upgrade.
+fn hook_programs(loaded: &Loaded) -> Vec<Fault> {
+    let hooks = &loaded.config.hooks;
+    let named = [
+        ("hooks.pre_upgrade", &hooks.pre_upgrade),
+        ("hooks.post_ready", &hooks.post_ready),
+        ("hooks.post_drain", &hooks.post_drain),
+        ("hooks.on_failure", &hooks.on_failure),
+    ];
+    let env = environment::of_hook(std::env::vars_os().collect());
+    let mut faults = Vec::new();
+    for (key, command) in named.into_iter().filter(|(_, command)| !command.is_empty()) {
+        let plan = Plan {
+            argv: command.clone(),
+            env: env.clone(),
+            ..Plan::default()
+        };
+        let unresolved = Release::resolve(plan).err().into_iter();
+        let errors = unresolved.flat_map(|unresolved| unresolved.0);
+        faults.extend(errors.map(|error| loaded.fault(key, error.what(), error.hint())));
+    }
+    faults
 }
 
 /// Where a unix socket shall be made, and whom it shall belong to.

@@ -32,6 +32,8 @@
 //! | `ends` | ends of processes, and what they leave behind |
 //! | `effects` | performs what the fleet decided |
 //! | `notes` | what the fleet decided, as events for people |
+//! | `steps` | in which steps, and how many workers |
+//! | `hooks` | commands at certain moments |
 //! | `failures` | why a generation failed, in words |
 //! | `listeners` | repairs of listeners |
 //! | `status` | what `status` says |
@@ -48,6 +50,7 @@ mod ends;
 mod environment;
 mod failures;
 mod groups;
+mod hooks;
 mod launch;
 mod listeners;
 mod lookup;
@@ -63,6 +66,7 @@ mod sentence;
 mod signals;
 mod start;
 mod status;
+mod steps;
 mod sticky;
 mod turn;
 mod unanswered;
@@ -113,6 +117,8 @@ enum Input {
     Group(groups::Notice),
     /// A probe of a worker came to its end.
     Asked(asking::Question, asking::Reply),
+    /// The command of this hook was executed, or could not be.
+    Hook(hooks::RunId, Result<(), LaunchFailure>),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
 }
@@ -133,6 +139,9 @@ struct Master {
     launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
     request: sticky::Overrides,
+    /// None while the number of workers is the config's.
+    scaled: Option<steps::Scaled>,
+    hooks: hooks::Hooks,
     workers: Workers,
     groups: Groups,
     spent: usage::Spent,

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::Master;
 use super::effects::millis;
+use super::hooks::Hook;
 use super::releases::Manner;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
-use crate::fleet::{Cause, Failure, Fault, GenerationNumber, Note, OperationId, ReleaseId};
+use crate::fleet::{
+    Cause, Failure, Fault, GenerationNumber, Note, OperationId, Process, ReleaseId, Slot, Stage,
+};
 
 impl Master {
     pub(super) fn note(&mut self, note: Note) {
@@ -28,10 +31,9 @@ impl Master {
             }
             Note::Active(number) => self.generation_active(number),
             Note::Draining(generation, left) => {
-                let workers = self
-                    .fleet
-                    .generation(generation)
-                    .map_or(0, |g| g.slots.len());
+                let living = |slot: &&Slot| slot.process != Process::Absent;
+                let held = self.fleet.generation(generation);
+                let workers = held.map_or(0, |held| held.slots.iter().filter(living).count());
                 let workers = u32::try_from(workers).unwrap_or(u32::MAX);
                 let drain_timeout_ms = millis(left);
                 self.tell(&Event::GenerationDraining {
@@ -53,6 +55,14 @@ impl Master {
             }
             Note::Joined(operation, number) => self.operation_joined(operation, number),
             Note::Queued(operation) => self.operation_queued(operation),
+            Note::Growing(..)
+            | Note::Canary(..)
+            | Note::Replacing(..)
+            | Note::Restoring(_)
+            | Note::Scaling(..)
+            | Note::Scaled(..)
+            | Note::NotScaled(..)
+            | Note::StopDelayed(_) => self.step(note),
             Note::Held(_)
             | Note::CutShort(_)
             | Note::CrashLoop(..)
@@ -66,8 +76,8 @@ impl Master {
     fn alarm(&mut self, note: Note) {
         match note {
             Note::Held(number) => self.warn(format!(
-                "generation {number} failed, but none of the workers before it is ready: its own \
-                 stay until one is"
+                "generation {number} failed, but the workers before it are not ready: its own stay \
+                 until they are"
             )),
             Note::CutShort(number) => self.warn(format!(
                 "generation {number} is ended before its deadline: more than drain.max_generations \
@@ -101,15 +111,7 @@ impl Master {
             Note::Abandoned => {
                 self.warn("killed processes do not end (in uninterruptible sleep?): left behind");
             }
-            Note::Starting(..)
-            | Note::Baking(..)
-            | Note::Active(_)
-            | Note::Draining(..)
-            | Note::Failed(..)
-            | Note::Ended(_)
-            | Note::Respawn(..)
-            | Note::Joined(..)
-            | Note::Queued(_) => {}
+            _ => {}
         }
     }
 
@@ -124,8 +126,7 @@ impl Master {
             self.operations.update(id, |view| view.to = Some(number));
         }
         let from = self.fleet.active().map(|active| active.number);
-        let workers = self.fleet.generation(number).map_or(0, |g| g.slots.len());
-        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        let workers = self.workers_at_first(number);
         let mut label = self
             .releases
             .get(release)
@@ -216,7 +217,7 @@ impl Master {
             let info = self.generations.get(&number);
             failure.worker = failure.worker.or(info.and_then(|info| info.unhealthy));
         }
-        let report = self.report(failure);
+        let report = self.report_of(number, failure);
         let untold = report.hint.as_ref().filter(|_| !report.hint_told);
         let hint = untold.map_or_else(String::new, |hint| format!("; {hint}"));
         self.tell(&Event::GenerationFailed {
@@ -240,6 +241,9 @@ impl Master {
                 reason,
             });
         }
+        if served.is_some() {
+            self.run_hook(Hook::OnFailure, number, Some(report.reason.clone()));
+        }
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
             match info.was_baked {
@@ -252,6 +256,13 @@ impl Master {
     fn generation_ended(&mut self, number: GenerationNumber) {
         self.sweep(number);
         self.tell(&Event::GenerationEnded { generation: number });
+        let replaced = self
+            .generations
+            .get(&number)
+            .is_some_and(|info| info.was_active);
+        if replaced && self.fleet.stage() == Stage::Serving {
+            self.run_hook(Hook::PostDrain, number, None);
+        }
         let oldest = self.fleet.generations().map(|held| held.number).next();
         let drained = self.operations.find(|view| {
             let alone = view

@@ -14,7 +14,7 @@ use super::releases::Manner;
 use crate::config::{self, Config, Loaded, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
-use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
+use crate::fleet::{self, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage};
 use crate::process::{Release, ResolveError};
 
 /// A respawned worker that stays ready for this long is no longer counted as
@@ -56,14 +56,11 @@ impl Master {
                     now,
                 }))
             }
-            OperationRequest::Scale(_) => Err(ApiError::refused(
-                "this version of handover cannot scale a running generation",
-            )
-            .hint("change app.workers in the config, then: handover upgrade")),
+            OperationRequest::Scale(workers) => self.scale(Scale::To(workers), by),
         }
     }
 
-    fn simple(
+    pub(super) fn simple(
         &mut self,
         kind: OperationKind,
         by: Caller,
@@ -118,7 +115,10 @@ impl Master {
         let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
         self.operations.update(id, |view| view.warnings = warnings);
         self.request.wait_for(id, sticky);
-        self.submit(id, release, fleet_kind);
+        // systemd's reload has an end: it leaves no canary.
+        let canary = upgrade.canary.filter(|_| !upgrade.systemd);
+        let steps = self.steps(canary.or(upgrade.systemd.then_some(0)));
+        self.submit(id, release, fleet_kind, steps);
         Ok(receiver)
     }
 
@@ -158,7 +158,9 @@ impl Master {
         if let Some(held) = self.releases.held(target.release) {
             self.request.wait_for(id, held.sticky.clone());
         }
-        self.submit(id, target.release, Kind::Rollback { to: target.number });
+        let steps = self.steps(Some(0));
+        let kind = Kind::Rollback { to: target.number };
+        self.submit(id, target.release, kind, steps);
         Ok(receiver)
     }
 
@@ -178,13 +180,14 @@ impl Master {
         }
     }
 
-    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind) {
+    fn submit(&mut self, operation: OperationId, release: ReleaseId, kind: Kind, plan: Plan) {
         let fixed = self.releases.is_fixed(release);
         let request = Request {
             operation,
             release,
             fixed,
             kind,
+            plan,
         };
         self.pending.push_back(fleet::Event::Request(request));
     }
@@ -193,7 +196,7 @@ impl Master {
     pub(super) fn submit_first(&mut self, release: Release, manner: Manner) {
         let sticky = self.sticky_for(self.config());
         let release = self.releases.number(release, manner, sticky);
-        self.submit(FIRST, release, Kind::Upgrade);
+        self.submit(FIRST, release, Kind::Upgrade, Plan::Whole);
     }
 
     /// From now on this config is in force, as far as it can be without a
@@ -213,7 +216,8 @@ impl Master {
             self.warn(message.clone());
             warnings.push(message);
         }
-        self.fleet.set_policy(policy(&loaded.config));
+        let policy = self.policy_for(&loaded.config);
+        self.fleet.set_policy(policy);
         // What needs a restart stays as the master was started.
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
@@ -239,7 +243,11 @@ pub(super) fn policy(config: &Config) -> Policy {
         workers: workers(config.app.workers),
         ready_timeout: config.ready.timeout,
         bake: config.upgrade.bake,
+        canary_timeout: config.upgrade.canary_timeout,
+        prepare: !config.hooks.pre_upgrade.is_empty(),
+        approve: !config.hooks.post_ready.is_empty(),
         retries: config.upgrade.retries,
+        drain_delay: config.drain.delay,
         drain_timeout: config.drain.timeout,
         kill_after: config.drain.kill_after.min(config.drain.timeout),
         max_generations: config.drain.max_generations,
@@ -250,7 +258,7 @@ pub(super) fn policy(config: &Config) -> Policy {
     }
 }
 
-fn workers(workers: Workers) -> u32 {
+pub(super) fn workers(workers: Workers) -> u32 {
     let count = match workers {
         Workers::Count(count) => count,
         // Affinity and the cgroup's quota are counted in; at least 1.

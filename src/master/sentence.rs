@@ -39,7 +39,12 @@ impl Master {
         }
         let status = self.sentence();
         let serving = self.fleet.stage() == Stage::Serving;
-        let rolling = serving && self.fleet.rollout().0 != Phase::Idle;
+        // A canary may stand for days, and scaling is no reload.
+        let rests = matches!(
+            self.fleet.rollout().0,
+            Phase::Idle | Phase::Canary | Phase::Scaling
+        );
+        let rolling = serving && !rests;
         if serving && !self.told.ready {
             self.told.ready = true;
             self.notifier.ready(&status);
@@ -96,7 +101,7 @@ impl Master {
         let mut parts = Vec::new();
         for held in self.fleet.generations() {
             let number = held.number;
-            let workers = u32::try_from(held.slots.len()).unwrap_or(u32::MAX);
+            let workers = held.wanted();
             let ready = u32::try_from(held.ready()).unwrap_or(u32::MAX);
             let part = match held.state {
                 State::Active if ready == workers => {
@@ -105,10 +110,15 @@ impl Master {
                 State::Active => {
                     format!("generation {number} active, {ready} of {workers} workers ready")
                 }
+                State::Starting if workers == 0 => format!("generation {number} preparing"),
                 State::Starting => {
                     format!("generation {number} starting, {ready} of {workers} workers ready")
                 }
                 State::Baking => format!("generation {number} baking"),
+                State::Canary => {
+                    let workers = Count(workers, "worker");
+                    format!("generation {number} canary, {workers}, until promoted or aborted")
+                }
                 State::Draining => {
                     let timeout = super::effects::millis(self.fleet.policy().drain_timeout);
                     format!("generation {number} draining, {} at most", Span(timeout))

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Master;
 use crate::control::{Caller, Event, OperationRequest, UpgradeRequest};
-use crate::fleet;
+use crate::fleet::{self, Scale};
 use crate::process::pollable;
 
 /// Sent by the kernel (a terminal went away), not by a person: `SI_KERNEL` of
@@ -130,10 +130,9 @@ impl Master {
             Signal::SIGHUP => self.start_signalled(OperationRequest::Reload, by),
             // Nothing is written to a file that could be reopened.
             Signal::SIGUSR1 => {}
-            _ => self.warn(format!(
-                "{signal}: this version of handover cannot change the number of workers while it \
-                 runs; change app.workers and upgrade"
-            )),
+            Signal::SIGTTIN => self.scale_signalled(Scale::Up, by),
+            Signal::SIGTTOU => self.scale_signalled(Scale::Down, by),
+            _ => {}
         }
     }
 
@@ -153,6 +152,12 @@ impl Master {
         let (operation, now) = (None, false);
         self.pending
             .push_back(fleet::Event::Stop { operation, now });
+    }
+
+    fn scale_signalled(&mut self, to: Scale, by: Caller) {
+        if let Err(error) = self.scale(to, by) {
+            self.warn(error.to_string());
+        }
     }
 
     /// A request that nobody waits for: a refusal is told as an event.

@@ -235,6 +235,8 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         launches: VecDeque::new(),
         releases: Releases::default(),
         request: super::sticky::Overrides::default(),
+        scaled: None,
+        hooks: super::hooks::Hooks::default(),
         workers: Workers::default(),
         groups: Groups::default(),
         spent: super::usage::Spent::default(),

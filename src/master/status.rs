@@ -51,6 +51,7 @@ impl Master {
             operation,
             queued,
             sticky: self.sticky_sentence(),
+            scaled: self.scaled_sentence(),
             warnings: self.standing_warnings(),
         }
     }
@@ -64,6 +65,7 @@ impl Master {
             state: match held.state {
                 State::Starting => GenerationState::Starting,
                 State::Baking => GenerationState::Baking,
+                State::Canary => GenerationState::Canary,
                 State::Active => GenerationState::Active,
                 State::Draining => GenerationState::Draining,
                 State::Failed => GenerationState::Failed,
@@ -73,8 +75,13 @@ impl Master {
             drain_deadline: held
                 .drain_deadline
                 .map(|deadline| self.wall_clock(deadline)),
+            canary_deadline: self
+                .fleet
+                .canary_ends(held.number)
+                .map(|deadline| self.wall_clock(deadline)),
             workers: held
                 .workers()
+                .filter(|(_, slot)| held.state != State::Active || is_taken(slot))
                 .map(|(id, slot)| self.worker_view(id, slot))
                 .collect(),
         }
@@ -183,6 +190,11 @@ fn health_view(verdict: &Verdict) -> HealthView {
         reason: verdict.reason.clone(),
         at: verdict.at,
     }
+}
+
+/// Not a place that a scaling or a rolling upgrade left empty.
+fn is_taken(slot: &Slot) -> bool {
+    slot.wanted || slot.process != Process::Absent
 }
 
 fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {

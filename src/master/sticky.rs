@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::Master;
 use crate::config::{App, Config};
 use crate::control::Caller;
-use crate::control::view::OperationResult;
-use crate::fleet::OperationId;
 use crate::fleet::rollout::Phase;
+use crate::fleet::{OperationId, Outcome};
 
 /// Command and environment that an `upgrade` brought and that stay once it
 /// succeeded, until the config's `[app]` changes.
@@ -62,8 +61,15 @@ impl Master {
     /// since whoever asks behind it wants what it brings and not what it replaces.
     pub(super) fn sticky_for(&self, new: &Config) -> Sticky {
         let under_way = match self.fleet.rollout() {
-            (Phase::Starting | Phase::Baking, number) => number,
-            (Phase::Idle | Phase::Undoing, _) => None,
+            (Phase::Idle | Phase::Scaling | Phase::Undoing, _) => None,
+            (
+                Phase::Preparing
+                | Phase::Starting
+                | Phase::Baking
+                | Phase::Canary
+                | Phase::Replacing,
+                number,
+            ) => number,
         };
         let info = under_way.and_then(|number| self.generations.get(&number));
         let coming = info.and_then(|info| self.releases.held(info.release));
@@ -79,10 +85,19 @@ impl Master {
 
     /// An upgrade that succeeded leaves its command and environment; one that
     /// failed leaves no trace.
-    pub(super) fn conclude_overrides(&mut self, id: OperationId, result: OperationResult) {
-        if let Some(sticky) = self.request.waiting.remove(&id)
-            && result == OperationResult::Done
-        {
+    pub(super) fn conclude_overrides(&mut self, id: OperationId, outcome: Outcome) {
+        let waiting = self.request.waiting.remove(&id);
+        let Outcome::Active(number) = outcome else {
+            if let (Outcome::Unchanged(_), Some(sticky)) = (outcome, waiting) {
+                self.request.sticky = sticky;
+            }
+            return;
+        };
+        // Whoever asked for a canary has the answer long since; its release kept what was asked.
+        let info = self.generations.get(&number);
+        let held = info.and_then(|info| self.releases.held(info.release));
+        let kept = held.map(|held| held.sticky.clone());
+        if let Some(sticky) = waiting.or(kept) {
             self.request.sticky = sticky;
         }
     }

@@ -90,6 +90,7 @@ impl Master {
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::Group(notice) => self.on_group(notice),
             Input::Asked(question, reply) => self.on_asked(&question, reply),
+            Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
             Input::RuntimeDir => self.mend_runtime(),
         }
     }
@@ -115,6 +116,7 @@ impl Master {
                 self.perform(effect);
             }
         }
+        self.look_at_hooks();
         self.operations.settle();
         self.releases.keep(self.fleet.releases_in_use());
         self.tell_systemd();
@@ -130,6 +132,7 @@ impl Master {
             self.queues.next_look(),
             self.workers.next_check(),
             self.next_telling(),
+            self.hooks.next_deadline(),
         ]
         .into_iter()
         .flatten()

@@ -51,7 +51,7 @@ pub use failure::{LaunchFailure, Step};
 pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, raise_nofile};
-pub use output::{Pipes, Reader, Writers};
+pub use output::{Pipes, Reader, Writers, short_pipe};
 pub use owner::{Owner, OwnerError, private_directory, remove_private, unknown_owner};
 pub use pinned::Pinned;
 pub use pollable::pollable;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkfifoat, open};
 use rustix::io::Errno;
-use rustix::pipe::fcntl_setpipe_size;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::net::unix::pipe::Receiver;
 
 use super::owner::Owner;
@@ -106,6 +106,20 @@ impl Pipes {
             let _ = std::fs::remove_file(self.path(stream));
         }
     }
+}
+
+/// A pipe for all that a short-lived command prints: our end, and the one that becomes its descriptors
+/// 1 and 2. Needs a tokio runtime with I/O.
+///
+/// # Errors
+/// What pipe(2) says.
+pub fn short_pipe() -> io::Result<(Reader, OwnedFd)> {
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
+    let reader = Reader {
+        stream: Stream::Stdout,
+        pipe: Receiver::from_owned_fd(ours)?,
+    };
+    Ok((reader, theirs))
 }
 
 /// Our end of one FIFO.

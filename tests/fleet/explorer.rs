@@ -109,9 +109,11 @@ impl World {
             clock: _,
             waiting,
             active,
-            plans,
+            known,
             patience: _,
             stopping,
+            delayed,
+            restoring,
             signals,
             fatal,
             finished,
@@ -120,14 +122,15 @@ impl World {
             let flags = |living: &Living| {
                 let told = u64::from(living.told.is_some());
                 let killed = u64::from(living.killed.is_some());
-                1 | u64::from(living.ready) << 1 | told << 2 | killed << 3
+                let added = u64::from(living.added);
+                1 | u64::from(living.ready) << 1 | told << 2 | killed << 3 | added << 4
             };
             living.get(&id).map_or(0, flags)
         };
         fleet.hash_up_to_names(about, waiting, state);
         living.len().hash(state);
-        (budget, active, plans).hash(state);
-        (stopping, signals, fatal, finished).hash(state);
+        (budget, active, known).hash(state);
+        (stopping, delayed, restoring, signals, fatal, finished).hash(state);
     }
 }
 

@@ -1,22 +1,17 @@
-//! What must hold after every step, by the names that the design gives it.
+//! What must hold of every effect, by the names that the design gives it.
 
-use crate::fleet::rollout::Phase;
 use crate::fleet::{
-    Effect, Generation, GenerationNumber, Note, OperationId, Outcome, Process, ReleaseId, Stage,
-    State, Timer, WorkerId,
+    Effect, GenerationNumber, Note, OperationId, Outcome, Plan, ReleaseId, State, Timer, WorkerId,
 };
-use crate::world::{Action, Living, Plan, Stop, World};
+use crate::world::{Action, Gate, Known, Living, Stop, World};
 
 impl World {
     /// One effect, in the order in which it was asked for.
     pub fn effect(&mut self, action: Action, effect: Effect) {
         match effect {
-            Effect::Launch(id, release) => self.launched(id, release),
+            Effect::Launch(id, release) => self.launched(action, id, release),
             Effect::Drain(id) => {
-                assert!(
-                    self.is_ending() || self.active != Some(id.generation),
-                    "F2: the active generation was told to drain"
-                );
+                self.may_be_told(id);
                 let clock = self.clock.unwrap_or_default();
                 let living = self.signalled(id);
                 assert!(
@@ -31,6 +26,18 @@ impl World {
                 let living = self.signalled(id);
                 assert!(living.killed.is_none(), "killed twice");
                 living.killed = Some(clock);
+            }
+            Effect::Prepare(number) => {
+                let known = self.known.get_mut(&number).expect("it was announced");
+                assert_eq!(known.prepared, Gate::Shut, "asked twice, or needlessly");
+                known.prepared = Gate::Asked;
+            }
+            Effect::Approve(number) => {
+                let serving = self.serving_of(number);
+                let known = self.known.get_mut(&number).expect("it was announced");
+                assert_eq!(known.approved, Gate::Shut, "asked twice, or needlessly");
+                assert!(serving > 0, "there is nothing to look at");
+                known.approved = Gate::Asked;
             }
             Effect::Answer(operation, outcome) => self.answered(action, operation, outcome),
             Effect::Tell(note) => self.told(note),
@@ -51,36 +58,94 @@ impl World {
             .expect("F6: only the living are signalled")
     }
 
-    fn launched(&mut self, id: WorkerId, release: ReleaseId) {
+    fn launched(&mut self, action: Action, id: WorkerId, release: ReleaseId) {
         let twin = |other: &WorkerId| (other.generation, other.slot) == (id.generation, id.slot);
         assert!(
             !self.living.keys().any(twin),
             "two processes in the slot of {id:?}"
         );
-        let plan = self.plans.get(&id.generation).expect("it was announced");
+        let known = self.known.get(&id.generation).expect("it was announced");
         assert_eq!(
-            plan.release, release,
+            known.release, release,
             "a release is pinned once a generation"
         );
-        assert!(id.slot < plan.workers, "more workers than slots");
+        assert!(
+            known.prepared == Gate::Open,
+            "started {id:?} although it was not prepared"
+        );
         assert!(
             id.life == 0 || self.active == Some(id.generation),
             "only the active generation's workers are started again"
         );
         assert!(!self.is_ending(), "started {id:?} although all is ending");
-        self.living.insert(id, Living::default());
+        let living = Living {
+            added: matches!(action, Action::Scale(_)),
+            ..Living::default()
+        };
+        let (workers, plan, promoted) = (known.workers, known.plan, known.promoted);
+        self.living.insert(id, living);
+        let well = |(other, living): &(&WorkerId, &Living)| {
+            other.generation == id.generation && living.is_well()
+        };
+        let well = self.living.iter().filter(well).count() as u32;
+        let most = match plan {
+            Plan::Canary(few) if !promoted => few.clamp(1, workers),
+            Plan::Whole | Plan::Canary(_) | Plan::Rolling(_) => workers,
+        };
+        assert!(well <= most, "{well} workers where {most} should be");
+        if let Plan::Rolling(batch) = plan {
+            self.rolling_runs_a_batch_more_at_most(id.generation, batch);
+        }
+    }
+
+    /// Old and new together: no more than the larger of the two, and a batch.
+    fn rolling_runs_a_batch_more_at_most(&self, number: GenerationNumber, batch: u32) {
+        let (Some(active), Some(new)) = (self.active, self.known.get(&number)) else {
+            return;
+        };
+        if active == number || self.fleet.rollout().1 != Some(number) {
+            return;
+        }
+        let old = self.known.get(&active).map_or(0, |old| old.workers);
+        let living = |id: &&WorkerId| [active, number].contains(&id.generation);
+        let running = self.living.keys().filter(living).count() as u32;
+        let left =
+            |(id, living): &(&WorkerId, &Living)| id.generation == active && living.told.is_some();
+        let leaving = self.living.iter().filter(left).count();
+        // What was on its way out before the first batch does not count.
+        assert!(
+            new.baked == 0 || (leaving == 0 && running <= old.max(new.workers) + batch.max(1)),
+            "a rolling upgrade runs {running} workers, {leaving} of them on their way out"
+        );
     }
 
     fn told(&mut self, note: Note) {
         match note {
             Note::Starting(number, release) => {
-                let workers = self.fleet.policy().workers.max(1);
-                let plan = Plan {
-                    release,
-                    workers,
-                    baked: false,
-                };
-                self.plans.insert(number, plan);
+                self.announced(number, release);
+            }
+            Note::Replacing(old, left) => {
+                let taken = self.known.get(&old).is_some_and(|old| left < old.workers);
+                let target = self.fleet.rollout().1.expect("something replaces it");
+                let known = self.known.get_mut(&target).expect("it was announced");
+                known.took |= taken;
+            }
+            Note::Baking(number, _) => {
+                let known = self.known.get_mut(&number).expect("it was announced");
+                known.bake_over = false;
+            }
+            Note::NotScaled(number, workers, _) => {
+                let known = self.known.get_mut(&number).expect("it was announced");
+                assert_eq!(known.from, workers, "as many as before");
+                known.workers = workers;
+                self.is_perhaps_whole_again();
+            }
+            Note::Scaling(number, workers) => {
+                assert!(workers > 0, "scaled to nothing");
+                let known = self.known.get_mut(&number).expect("it was announced");
+                known.from = known.from.min(workers);
+                known.workers = workers;
+                self.is_perhaps_whole_again();
             }
             Note::Active(number) => self.f2_ready_and_baked_before_active(number),
             Note::Failed(number, _) => {
@@ -90,14 +155,19 @@ impl World {
                     "F2: the active generation failed"
                 );
                 self.fatal |= self.active.is_none();
+                self.restoring |= self.known.get(&number).is_some_and(|known| known.took);
             }
             Note::Ended(number) => {
                 let survivor = self.living.keys().find(|id| id.generation == number);
                 assert_eq!(survivor, None, "F3: a process survived its generation");
-                self.plans.remove(&number);
+                self.known.remove(&number);
             }
             Note::Abandoned => self.living.clear(),
-            Note::Baking(..)
+            Note::Growing(..)
+            | Note::Canary(..)
+            | Note::Restoring(_)
+            | Note::Scaled(..)
+            | Note::StopDelayed(_)
             | Note::Draining(..)
             | Note::Held(_)
             | Note::CutShort(_)
@@ -110,93 +180,209 @@ impl World {
         }
     }
 
+    fn announced(&mut self, number: GenerationNumber, release: ReleaseId) {
+        let policy = *self.fleet.policy();
+        let gate = |asked| match asked && self.active.is_some() {
+            true => Gate::Shut,
+            false => Gate::Open,
+        };
+        let plan = self.fleet.plan().expect("it is being rolled out");
+        let known = Known {
+            release,
+            workers: policy.workers.max(1),
+            from: policy.workers.max(1),
+            plan,
+            promoted: false,
+            prepared: gate(policy.prepare),
+            approved: gate(policy.approve),
+            baked: 0,
+            bake_over: true,
+            took: false,
+        };
+        self.known.insert(number, known);
+    }
+
+    /// The active generation has all of its workers, and all of them serve.
+    pub fn is_perhaps_whole_again(&mut self) {
+        let active = self.active.unwrap_or_default();
+        let workers = self.known.get(&active).map_or(0, |known| known.workers);
+        if self.serving_of(active) >= workers {
+            self.restoring = false;
+        }
+    }
+
+    /// F1 and F2 for one worker that is told to drain.
+    fn may_be_told(&mut self, id: WorkerId) {
+        if self.is_ending() {
+            return;
+        }
+        assert!(
+            !self.delayed || self.active != Some(id.generation),
+            "the stop did not wait"
+        );
+        let state = self.fleet.generation(id.generation).map(|held| held.state);
+        let serves = self.living.get(&id).is_some_and(Living::serves);
+        self.is_perhaps_whole_again();
+        if state == Some(State::Failed) && serves {
+            assert!(
+                !self.restoring,
+                "F1: {id:?} was told to drain before those that it replaced were back"
+            );
+        }
+        if self.active == Some(id.generation) {
+            self.f2_replaced_before_it_drains();
+        }
+    }
+
+    /// Of the active generation as many stay as are not replaced by baked and
+    /// approved workers of a rolling upgrade; all, when nothing rolls.
+    fn f2_replaced_before_it_drains(&mut self) {
+        let old = self.fleet.active().expect("it drains");
+        let workers = self.known.get(&old.number).map_or(0, |known| known.workers);
+        let wanted = old.wanted();
+        let target = self
+            .fleet
+            .rollout()
+            .1
+            .filter(|target| *target != old.number);
+        let baked = target.map_or(0, |target| self.baked(target));
+        let known = target.and_then(|target| self.known.get_mut(&target));
+        let Some(known) = known else {
+            assert!(
+                wanted >= workers,
+                "F2: the active generation was told to drain"
+            );
+            return;
+        };
+        let rolls = matches!(known.plan, Plan::Rolling(_))
+            && (known.approved == Gate::Open || known.promoted);
+        let missing = known.workers.saturating_sub(baked);
+        let needed = match rolls {
+            true => (workers * missing).div_ceil(known.workers),
+            false => workers,
+        };
+        assert!(
+            wanted >= needed,
+            "F2: the active generation was told to drain: {wanted} stay, {needed} must"
+        );
+    }
+
+    /// How many of its workers baked.
+    fn baked(&self, number: GenerationNumber) -> u32 {
+        if self.fleet.policy().bake.is_zero() {
+            return self.serving_of(number);
+        }
+        self.known.get(&number).map_or(0, |known| known.baked)
+    }
+
+    /// The active generation is what it was before a rollout.
+    fn check_undone(&self) {
+        let Some(active) = self.fleet.active() else {
+            return;
+        };
+        let workers = self.known.get(&active.number).map(|known| known.workers);
+        assert!(
+            Some(active.wanted()) == workers && !self.restoring,
+            "answered 'everything is as before' while workers are missing"
+        );
+    }
+
     fn answered(&mut self, action: Action, operation: OperationId, outcome: Outcome) {
         assert!(
             self.waiting.remove(&operation),
             "F5: {operation:?} was answered twice, or never asked"
         );
         match outcome {
-            Outcome::Failed(number, _) | Outcome::Aborted(number) => assert!(
-                self.living.keys().all(|id| id.generation != number),
-                "answered 'everything is as before' while {number} lives"
-            ),
+            Outcome::Failed(number, _) | Outcome::Aborted(number) => {
+                assert!(
+                    self.living.keys().all(|id| id.generation != number),
+                    "answered 'everything is as before' while {number} lives"
+                );
+                self.check_undone();
+            }
+            Outcome::Canary(number) => {
+                self.f2_baked_and_approved(number, self.serving_of(number));
+                self.check_undone();
+            }
+            Outcome::Scaled(workers) => {
+                let active = self.active.unwrap_or_default();
+                let from = self.known.get(&active).map_or(0, |known| known.from);
+                let ready = |living: &Living| !living.added || !living.is_well() || living.ready;
+                assert!(
+                    workers <= from || self.living.values().all(ready),
+                    "answered 'scaled' before the added workers were ready"
+                );
+                self.scaled(workers);
+            }
+            Outcome::NotScaled(workers, _) => self.scaled(workers),
             Outcome::Active(number) => assert!(
                 self.active == Some(number) || self.is_ending(),
                 "answered 'active', but it is not"
             ),
             Outcome::Unchanged(number) => assert_eq!(self.active, Some(number)),
             Outcome::Superseded => assert!(
-                matches!(action, Action::Request(..)),
+                matches!(action, Action::Request(..) | Action::Scale(_)),
                 "superseded by no call at all"
             ),
             Outcome::Stopped => assert!(
                 self.living.is_empty(),
                 "answered 'stopped' while processes live"
             ),
-            Outcome::Stopping => assert!(self.is_ending(), "nothing stops"),
+            Outcome::Stopping => assert!(self.stopping || self.fatal, "nothing stops"),
             Outcome::NotUndone(..) | Outcome::Refused(_) => {}
         }
     }
 
+    fn scaled(&mut self, workers: u32) {
+        let active = self.fleet.active().expect("it was scaled");
+        let known = self.known.get_mut(&active.number);
+        let known = known.expect("it was announced");
+        known.from = workers;
+        assert_eq!(
+            (known.workers, active.wanted()),
+            (workers, workers),
+            "answered with another number of workers than there is"
+        );
+        for living in self.living.values_mut() {
+            living.added = false;
+        }
+    }
+
     pub fn is_ending(&self) -> bool {
-        self.stopping || self.fatal
-    }
-
-    /// After everything that an action brought about.
-    pub fn check(&mut self, action: Action, serving: &[WorkerId], effects: &[Effect]) {
-        self.f1_some_worker_stays_ready(action, serving);
-        self.f1_held_only_while_needed();
-        self.f3_few_generations_drain(effects);
-        self.f5_every_call_gets_its_answer();
-        self.views_agree();
-        self.timers_are_those_that_are_needed();
-    }
-
-    /// The worker whose own fault this is.
-    fn own_fault(action: Action) -> Option<WorkerId> {
-        match action {
-            Action::Fault(id)
-            | Action::Exit(id, _)
-            | Action::Due(Timer::Ready(id) | Timer::Watchdog(id)) => Some(id),
-            _ => None,
-        }
-    }
-
-    fn f1_some_worker_stays_ready(&self, action: Action, before: &[WorkerId]) {
-        if self.is_ending() {
-            return;
-        }
-        let at_fault = Self::own_fault(action);
-        let well = before.iter().any(|id| Some(*id) != at_fault);
-        assert!(
-            !well || self.living.values().any(Living::serves),
-            "F1: {action:?} left no ready worker"
-        );
-    }
-
-    /// A failed generation's ready workers stay only while nobody else serves.
-    fn f1_held_only_while_needed(&self) {
-        let held = |held: &&Generation| held.state == State::Failed && held.ready() > 0;
-        let held = self.fleet.generations().filter(held).count();
-        let needed = self.fleet.active().is_none_or(|active| active.ready() == 0);
-        assert!(
-            held <= usize::from(needed),
-            "{held} failed generations stay"
-        );
+        (self.stopping && !self.delayed) || self.fatal
     }
 
     fn f2_ready_and_baked_before_active(&mut self, number: GenerationNumber) {
-        let plan = self.plans.get(&number).expect("it was announced");
-        let ready = self.living.iter();
-        let ready = ready.filter(|(id, living)| id.generation == number && living.serves());
+        let known = *self.known.get(&number).expect("it was announced");
         assert_eq!(
-            ready.count(),
-            plan.workers as usize,
+            self.serving_of(number),
+            known.workers,
             "F2: active before all of its workers were ready"
         );
-        let needless = self.active.is_none() || self.fleet.policy().bake.is_zero();
-        assert!(plan.baked || needless, "F2: active before it was baked");
+        let canary = matches!(known.plan, Plan::Canary(_));
+        assert!(
+            known.promoted || !canary,
+            "F2: a canary became active that nobody promoted"
+        );
+        self.f2_baked_and_approved(number, known.workers);
         self.active = Some(number);
+        self.restoring = false;
+    }
+
+    /// So many of its workers did, unless it is the first generation.
+    fn f2_baked_and_approved(&self, number: GenerationNumber, workers: u32) {
+        let known = self.known.get(&number).expect("it was announced");
+        if self.active.is_none() {
+            return;
+        }
+        assert!(
+            self.baked(number) >= workers && workers > 0,
+            "F2: active before it was baked"
+        );
+        assert!(
+            known.approved == Gate::Open || known.promoted,
+            "F2: active before it was approved"
+        );
     }
 
     fn f3_no_kill_before_the_deadline(&self, action: Action, id: WorkerId) {
@@ -222,93 +408,5 @@ impl World {
             at_once || unfit || self.is_crowded_out(id.generation),
             "F3: {id:?} was killed before its deadline by {action:?}"
         );
-    }
-
-    fn draining(&self) -> impl Iterator<Item = GenerationNumber> + '_ {
-        let draining = |held: &&Generation| held.state == State::Draining;
-        self.fleet
-            .generations()
-            .filter(draining)
-            .map(|held| held.number)
-    }
-
-    /// It is one of the oldest of too many that drain.
-    fn is_crowded_out(&self, number: GenerationNumber) -> bool {
-        let most = self.fleet.policy().max_generations.max(1) as usize;
-        let excess = self.draining().count().saturating_sub(most);
-        self.draining().take(excess).any(|oldest| oldest == number)
-    }
-
-    fn f3_few_generations_drain(&self, effects: &[Effect]) {
-        let retired = |effect: &Effect| matches!(effect, Effect::Tell(Note::Active(_)));
-        if !effects.iter().any(retired) {
-            return;
-        }
-        let has_time = |number: &GenerationNumber| {
-            let mut living = self.living.iter();
-            living.any(|(id, living)| id.generation == *number && living.killed.is_none())
-        };
-        let most = self.fleet.policy().max_generations.max(1) as usize;
-        let count = self.draining().filter(has_time).count();
-        assert!(count <= most, "F3: {count} generations drain");
-    }
-
-    fn f5_every_call_gets_its_answer(&self) {
-        let idle = self.fleet.rollout() == (Phase::Idle, None);
-        if self.finished || (idle && self.fleet.stage() == Stage::Serving) {
-            assert_eq!(self.waiting.first(), None, "F5: a call without an answer");
-        }
-        if self.finished {
-            assert!(self.living.is_empty(), "F3: processes survived the service");
-        }
-    }
-
-    /// The fleet knows of exactly the processes that live.
-    fn views_agree(&self) {
-        let workers = self.fleet.generations().flat_map(Generation::workers);
-        let known = workers.filter(|(_, slot)| slot.process != Process::Absent);
-        assert!(
-            known.map(|(id, _)| id).eq(self.living.keys().copied()),
-            "the fleet and the world disagree on who lives"
-        );
-        let active = self.fleet.active().map(|held| held.number);
-        assert!(active == self.active || self.is_ending(), "who is active");
-    }
-
-    /// Each state that somebody must leave has the timer that ends it, and no
-    /// timer stays behind: nothing waits for ever, nothing fires for the dead.
-    fn timers_are_those_that_are_needed(&self) {
-        let mut needed = Vec::with_capacity(16);
-        for generation in self.fleet.generations() {
-            for (id, slot) in generation.workers() {
-                let again = slot.wanted && generation.state == State::Active;
-                let timer = match slot.process {
-                    Process::Starting => Timer::Ready(id),
-                    Process::Draining => Timer::Kill(id),
-                    Process::Absent if again => Timer::Respawn(id),
-                    Process::Ready if generation.watchdog.is_some() => Timer::Watchdog(id),
-                    Process::Absent | Process::Ready | Process::Killed => continue,
-                };
-                needed.push(timer);
-            }
-        }
-        match self.fleet.rollout() {
-            (Phase::Baking, Some(number)) => needed.push(Timer::Bake(number)),
-            (Phase::Undoing, Some(number)) => needed.push(Timer::Undo(number)),
-            _ => {}
-        }
-        if self.fleet.stage() == Stage::Stopping {
-            needed.push(Timer::Abandon);
-        }
-        let ready = |id| self.living.get(&id).is_some_and(Living::serves);
-        let optional = |timer: &Timer| matches!(timer, Timer::Settled(id) if ready(*id));
-        needed.sort_unstable();
-        // They come sorted.
-        let set: Vec<Timer> = self
-            .fleet
-            .timers()
-            .filter(|timer| !optional(timer))
-            .collect();
-        assert_eq!(set, needed, "the timers that are set, and that are needed");
     }
 }

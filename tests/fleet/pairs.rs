@@ -6,7 +6,7 @@ use crate::fleet::{Event, Fault, Timer, WorkerId};
 use crate::world::{Action, Stop, World};
 
 /// A flag for every pair.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Pairs {
     workers: [[bool; HAPPENINGS.len()]; PROCESSES.len()],
     rollouts: [[bool; TURNS.len()]; PHASES.len()],
@@ -21,6 +21,18 @@ impl Pairs {
     /// How many pairs of the rollout table were asked for.
     pub fn rollouts(&self) -> usize {
         self.rollouts.iter().flatten().filter(|seen| **seen).count()
+    }
+
+    /// What was seen here and there.
+    pub fn join(&mut self, other: &Self) {
+        let mine = self.workers.iter_mut().flatten();
+        for (seen, there) in mine.zip(other.workers.iter().flatten()) {
+            *seen |= there;
+        }
+        let mine = self.rollouts.iter_mut().flatten();
+        for (seen, there) in mine.zip(other.rollouts.iter().flatten()) {
+            *seen |= there;
+        }
     }
 
     /// The pairs that no order of events asked for.
@@ -51,9 +63,9 @@ impl Pairs {
             Action::Fault(id) => return self.event(world, Event::Fault(id, Fault::Unfit)),
             Action::Exit(id, ending) => return self.event(world, Event::Exited(id, ending)),
             Action::Due(timer) => return self.event(world, Event::Due(timer)),
-            Action::Request(_, release, fixed) => {
-                let same = fixed && world.rolls_out(release);
-                if world.fleet.rollout().0 == Phase::Idle {
+            Action::Request(_, release, fixed, plan) => {
+                let same = fixed && world.rolls_out(release, plan);
+                if matches!(world.fleet.rollout().0, Phase::Idle | Phase::Scaling) {
                     self.turn(world, Turn::SameRequest);
                     Turn::OtherRequest
                 } else if same {
@@ -62,7 +74,10 @@ impl Pairs {
                     Turn::OtherRequest
                 }
             }
-            Action::Against(_) => Turn::Against,
+            Action::Against(_) | Action::Denied(_) => Turn::Against,
+            Action::Scale(_) => Turn::Scale,
+            Action::Prepared(_) => Turn::Prepared,
+            Action::Approved(_) => Turn::Approved,
             Action::Abort => Turn::Abort,
             Action::Promote => Turn::Promote,
             Action::Stop(how) => {
@@ -103,16 +118,21 @@ impl Pairs {
             Event::Exited(id, _) => {
                 self.worker(world, id, Happening::Exited);
                 self.turn(world, Turn::Undone);
+                self.turn(world, Turn::Replaced);
             }
             Event::Against(..) => self.turn(world, Turn::Against),
+            Event::Prepared(_) => self.turn(world, Turn::Prepared),
+            Event::Approved(_) => self.turn(world, Turn::Approved),
             Event::Due(Timer::Ready(id)) => self.worker(world, id, Happening::ReadyDue),
             Event::Due(Timer::Respawn(id)) => self.worker(world, id, Happening::RespawnDue),
             Event::Due(Timer::Kill(id)) => self.worker(world, id, Happening::KillDue),
             Event::Due(Timer::Settled(id)) => self.worker(world, id, Happening::SettledDue),
             Event::Due(Timer::Watchdog(id)) => self.worker(world, id, Happening::WatchdogDue),
             Event::Due(Timer::Bake(_)) => self.turn(world, Turn::BakeDue),
+            Event::Due(Timer::Canary(_)) => self.turn(world, Turn::CanaryDue),
             Event::Due(Timer::Undo(_)) => self.turn(world, Turn::UndoDue),
-            Event::Due(Timer::Abandon)
+            Event::Due(Timer::StopDelay | Timer::Abandon)
+            | Event::Scale { .. }
             | Event::Request(_)
             | Event::Promote(_)
             | Event::Abort(_)

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use crate::fleet::Policy;
+use crate::fleet::{Plan, Policy};
 use crate::world::Budget;
+use crate::worlds::asking;
 use crate::{explore, policy};
 
 #[test]
@@ -78,6 +79,67 @@ fn two_stops_at_any_moment() {
         Budget {
             stops: 2,
             failures: 1,
+            ..Budget::default()
+        },
+    );
+}
+
+#[test]
+fn a_canary_beside_one_or_two() {
+    for workers in [1, 2] {
+        explore(
+            "quick: a canary, promote, abort",
+            policy(workers),
+            Budget {
+                requests: 1,
+                promotes: 1,
+                aborts: 1,
+                plan: Plan::Canary(1),
+                ..Budget::default()
+            },
+        );
+    }
+}
+
+#[test]
+fn rolling_two_one_by_one() {
+    explore(
+        "quick: rolling, two workers one by one, a failure",
+        policy(2),
+        Budget {
+            requests: 1,
+            failures: 1,
+            plan: Plan::Rolling(1),
+            ..Budget::default()
+        },
+    );
+}
+
+#[test]
+fn scaling_between_one_and_two() {
+    explore(
+        "quick: scaling between one and two, twice, a failure, an upgrade",
+        policy(1),
+        Budget {
+            scales: 2,
+            failures: 1,
+            requests: 1,
+            ..Budget::default()
+        },
+    );
+}
+
+#[test]
+fn one_upgrade_that_is_asked_for_and_a_stop_with_a_delay() {
+    explore(
+        "quick: one upgrade that is asked for, two stops with a delay",
+        Policy {
+            drain_delay: Duration::from_secs(5),
+            ..asking(1)
+        },
+        Budget {
+            requests: 1,
+            stops: 2,
             ..Budget::default()
         },
     );

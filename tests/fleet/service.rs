@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::fleet::{
-    Effect, Ending, GenerationNumber, Kind, Moment, Note, OperationId, Outcome, Policy, ReleaseId,
-    State, WorkerId,
+    Effect, Ending, GenerationNumber, Kind, Moment, Note, OperationId, Outcome, Plan, Policy,
+    ReleaseId, Scale, State, WorkerId,
 };
 use crate::world::{Action, Budget, Stop, World};
 
@@ -81,24 +81,38 @@ impl Service {
     }
 
     pub fn upgrade(&mut self, release: u32) -> Call {
-        self.call(Action::Request(Kind::Upgrade, ReleaseId(release), true))
+        self.upgrade_by(Plan::Whole, release)
+    }
+
+    pub fn upgrade_by(&mut self, plan: Plan, release: u32) -> Call {
+        let release = ReleaseId(release);
+        self.call(Action::Request(Kind::Upgrade, release, true, plan))
+    }
+
+    pub fn scale(&mut self, workers: u32) -> Call {
+        self.call(Action::Scale(Scale::To(workers)))
     }
 
     pub fn reload(&mut self, release: u32) -> Call {
-        self.call(Action::Request(Kind::Reload, ReleaseId(release), true))
+        self.call(Action::Request(
+            Kind::Reload,
+            ReleaseId(release),
+            true,
+            Plan::Whole,
+        ))
     }
 
     /// As the master does it when a listener was replaced below the active generation.
     pub fn renew(&mut self) -> Call {
         let release = self.world.fleet.active().expect("it serves").release;
-        self.call(Action::Request(Kind::Renew, release, false))
+        self.call(Action::Request(Kind::Renew, release, false, Plan::Whole))
     }
 
     /// As the master does it: to what the fleet says.
     pub fn rollback(&mut self) -> Option<Call> {
         let good = self.world.fleet.rollback_target()?;
         let kind = Kind::Rollback { to: good.number };
-        Some(self.call(Action::Request(kind, good.release, true)))
+        Some(self.call(Action::Request(kind, good.release, true, Plan::Whole)))
     }
 
     pub fn signal_term(&mut self) {

@@ -4,18 +4,26 @@
 use std::time::Duration;
 
 use crate::fleet::{
-    Cause, Effect, Ending, Failure, Fault, GenerationNumber, Note, Outcome, Policy, Refusal,
-    ReleaseId, Stage, State,
+    Cause, Effect, Ending, Failure, Fault, GenerationNumber, Kind, Note, Outcome, Plan, Policy,
+    Refusal, ReleaseId, Stage, State,
 };
 use crate::service::{Service, life, secs, worker};
 use crate::world::{Action, Stop};
 
+#[path = "stories_canary.rs"]
+mod canary;
 #[path = "stories_endings.rs"]
 mod endings;
+#[path = "stories_gates.rs"]
+mod gates;
 #[path = "stories_respawn.rs"]
 mod respawn;
 #[path = "stories_rollback.rs"]
 mod rollback;
+#[path = "stories_rolling.rs"]
+mod rolling;
+#[path = "stories_scaling.rs"]
+mod scaling;
 
 pub fn policy(workers: u32) -> Policy {
     Policy {
@@ -217,7 +225,7 @@ fn f14_fifty_equal_signals_make_one_more_upgrade_at_most() {
         .all(|call| service.answer(*call) == Some(Outcome::Active(2)));
     assert!(all && service.newest() == 2, "fixed releases join");
 
-    let by_path = Action::Request(crate::fleet::Kind::Upgrade, ReleaseId(3), false);
+    let by_path = Action::Request(Kind::Upgrade, ReleaseId(3), false, Plan::Whole);
     let calls: Vec<_> = (0..50).map(|_| service.call(by_path)).collect();
     service.all_ready(3);
     service.advance(secs(1));

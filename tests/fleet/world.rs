@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::fleet::rollout::Phase;
 use crate::fleet::{
-    Effect, Ending, Event, Fault, Fleet, GenerationNumber, Kind, Moment, OperationId, Policy,
-    Process, ReleaseId, Request, Timer, WorkerId,
+    Effect, Ending, Event, Fault, Fleet, GenerationNumber, Kind, Moment, OperationId, Plan, Policy,
+    ReleaseId, Request, Scale, Stage, Timer, WorkerId,
 };
+use crate::late;
 
 /// How much may happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -19,6 +20,9 @@ pub struct Budget {
     pub aborts: u32,
     pub promotes: u32,
     pub stops: u32,
+    pub scales: u32,
+    /// In which steps the upgrades go.
+    pub plan: Plan,
     pub late_news: bool,
 }
 
@@ -30,21 +34,47 @@ pub struct Living {
     pub told: Option<Moment>,
     /// When it was killed.
     pub killed: Option<Moment>,
+    /// A scaling that is not complete started it.
+    pub added: bool,
 }
 
 impl Living {
     pub fn serves(&self) -> bool {
-        self.ready && self.told.is_none() && self.killed.is_none()
+        self.ready && self.is_well()
+    }
+
+    pub fn is_well(&self) -> bool {
+        self.told.is_none() && self.killed.is_none()
     }
 }
 
-/// What was announced of a generation.
+/// Something that must be allowed from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Plan {
+pub enum Gate {
+    Shut,
+    Asked,
+    Open,
+}
+
+/// What was announced of a generation, and what the world allowed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Known {
     pub release: ReleaseId,
+    /// How many it has when it is whole.
     pub workers: u32,
-    /// Its bake is over, or was ended by `promote`.
-    pub baked: bool,
+    /// How many it has again when a scaling fails.
+    pub from: u32,
+    pub plan: Plan,
+    /// Somebody asked for it although it was a canary.
+    pub promoted: bool,
+    pub prepared: Gate,
+    pub approved: Gate,
+    /// So many of its workers were there when a bake was over or was ended.
+    pub baked: u32,
+    /// No bake of it is under way.
+    pub bake_over: bool,
+    /// Workers of the generation before it were told to drain for it.
+    pub took: bool,
 }
 
 /// How people say that it shall end.
@@ -58,10 +88,15 @@ pub enum Stop {
 /// One thing that can happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Kind, release, fixed.
-    Request(Kind, ReleaseId, bool),
+    /// Kind, release, fixed, plan.
+    Request(Kind, ReleaseId, bool, Plan),
     Abort,
     Promote,
+    Scale(Scale),
+    Prepared(GenerationNumber),
+    Approved(GenerationNumber),
+    /// What was asked says no.
+    Denied(GenerationNumber),
     Stop(Stop),
     Ready(WorkerId),
     Fault(WorkerId),
@@ -86,10 +121,15 @@ pub struct World {
     /// Calls that wait for their answer. Numbers are used again.
     pub waiting: BTreeSet<OperationId>,
     pub active: Option<GenerationNumber>,
-    pub plans: BTreeMap<GenerationNumber, Plan>,
+    pub known: BTreeMap<GenerationNumber, Known>,
     /// The shortest `drain_timeout` and `kill_after` that ever held.
     pub patience: (Duration, Duration),
     pub stopping: bool,
+    /// It stops, but not yet.
+    pub delayed: bool,
+    /// Workers of the active generation were replaced in vain, and it was not
+    /// whole again since.
+    pub restoring: bool,
     pub signals: u32,
     pub fatal: bool,
     pub finished: bool,
@@ -99,7 +139,8 @@ impl World {
     /// A world without a clock, in which the first generation is starting.
     pub fn new(policy: Policy, budget: Budget) -> Self {
         let mut world = Self::empty(policy, budget);
-        world.act(Action::Request(Kind::Upgrade, ReleaseId(1), true));
+        let first = Action::Request(Kind::Upgrade, ReleaseId(1), true, budget.plan);
+        world.act(first);
         world.budget = budget;
         world
     }
@@ -113,9 +154,11 @@ impl World {
             clock: None,
             waiting: BTreeSet::new(),
             active: None,
-            plans: BTreeMap::new(),
+            known: BTreeMap::new(),
             patience: (policy.drain_timeout, policy.kill_after),
             stopping: false,
+            delayed: false,
+            restoring: false,
             signals: 0,
             fatal: false,
             finished: false,
@@ -140,10 +183,16 @@ impl World {
         if self.budget.stops > 0 {
             actions.extend([Stop::Call, Stop::Now, Stop::Signal].map(Action::Stop));
         }
+        if self.budget.scales > 0 {
+            actions.extend([1, 2].map(Scale::To).map(Action::Scale));
+        }
         for (id, living) in &self.living {
             self.fates(*id, living, &mut actions);
         }
-        if let (1.., Phase::Starting | Phase::Baking, Some(target)) = self.failures_left() {
+        self.answers(&mut actions);
+        if let (1.., phase, Some(target)) = self.failures_left()
+            && !matches!(phase, Phase::Idle | Phase::Preparing | Phase::Undoing)
+        {
             actions.push(Action::Against(target));
         }
         for timer in self.fleet.timers() {
@@ -152,9 +201,26 @@ impl World {
             }
         }
         if self.budget.late_news {
-            self.late(&mut actions);
+            let news = late::news(self).into_iter();
+            actions.extend(news.map(Action::Late));
         }
         actions
+    }
+
+    /// What was asked is answered, one way or the other.
+    fn answers(&self, actions: &mut Vec<Action>) {
+        for (number, known) in &self.known {
+            if known.prepared == Gate::Asked {
+                actions.push(Action::Prepared(*number));
+            }
+            if known.approved == Gate::Asked {
+                actions.push(Action::Approved(*number));
+            }
+            let asked = [known.prepared, known.approved].contains(&Gate::Asked);
+            if asked && self.budget.failures > 0 {
+                actions.push(Action::Denied(*number));
+            }
+        }
     }
 
     fn failures_left(&self) -> (u32, Phase, Option<GenerationNumber>) {
@@ -163,18 +229,24 @@ impl World {
     }
 
     fn calls(&self, actions: &mut Vec<Action>) {
+        let plan = self.budget.plan;
         for release in [ReleaseId(1), ReleaseId(2)] {
             for fixed in [true, false] {
-                actions.push(Action::Request(Kind::Upgrade, release, fixed));
+                actions.push(Action::Request(Kind::Upgrade, release, fixed, plan));
             }
-            actions.push(Action::Request(Kind::Reload, release, true));
+            actions.push(Action::Request(Kind::Reload, release, true, plan));
+        }
+        if plan != Plan::Whole {
+            let whole = Plan::Whole;
+            actions.push(Action::Request(Kind::Upgrade, ReleaseId(2), true, whole));
         }
         if let Some(active) = self.fleet.active() {
-            actions.push(Action::Request(Kind::Renew, active.release, false));
+            let whole = Plan::Whole;
+            actions.push(Action::Request(Kind::Renew, active.release, false, whole));
         }
         if let Some(good) = self.fleet.rollback_target() {
             let kind = Kind::Rollback { to: good.number };
-            actions.push(Action::Request(kind, good.release, true));
+            actions.push(Action::Request(kind, good.release, true, plan));
         }
     }
 
@@ -190,54 +262,6 @@ impl World {
             actions.push(Action::Fault(id));
             if !living.ready {
                 actions.push(Action::Exit(id, Ending::NotStarted));
-            }
-        }
-    }
-
-    /// What a slow messenger may still bring.
-    fn late(&self, actions: &mut Vec<Action>) {
-        let mut news = |event| actions.push(Action::Late(event));
-        for generation in self.fleet.generations() {
-            for (id, slot) in generation.workers() {
-                let process = slot.process;
-                let absent = process == Process::Absent;
-                if process != Process::Starting {
-                    news(Event::Ready(id));
-                    news(Event::Due(Timer::Ready(id)));
-                    news(Event::Extend(id, Duration::from_secs(900)));
-                }
-                if process != Process::Ready {
-                    news(Event::Due(Timer::Watchdog(id)));
-                    news(Event::Due(Timer::Settled(id)));
-                    news(Event::Ping(id));
-                }
-                if process != Process::Draining {
-                    news(Event::Due(Timer::Kill(id)));
-                }
-                if !absent {
-                    news(Event::Due(Timer::Respawn(id)));
-                }
-                if !matches!(process, Process::Starting | Process::Ready) {
-                    news(Event::Fault(id, Fault::Unfit));
-                }
-                if absent {
-                    news(Event::Exited(id, Ending::Ended));
-                }
-                if let Some(life) = id.life.checked_sub(1) {
-                    news(Event::Exited(WorkerId { life, ..id }, Ending::Ended));
-                    news(Event::Ready(WorkerId { life, ..id }));
-                }
-            }
-            let (phase, target) = self.fleet.rollout();
-            let number = generation.number;
-            if target != Some(number) || phase != Phase::Baking {
-                news(Event::Due(Timer::Bake(number)));
-            }
-            if target != Some(number) || phase != Phase::Undoing {
-                news(Event::Due(Timer::Undo(number)));
-            }
-            if target != Some(number) || phase == Phase::Undoing {
-                news(Event::Against(number, Fault::QueueNotTaken));
             }
         }
     }
@@ -260,6 +284,7 @@ impl World {
             return Vec::new();
         };
         let effects = self.fleet.handle(now, event);
+        self.is_perhaps_whole_again();
         for effect in &effects {
             self.effect(action, *effect);
         }
@@ -275,6 +300,7 @@ impl World {
             Action::Request(..)
                 | Action::Abort
                 | Action::Promote
+                | Action::Scale(_)
                 | Action::Stop(Stop::Call | Stop::Now)
         );
         if asks {
@@ -282,22 +308,49 @@ impl World {
         }
         self.spend(action);
         Some(match action {
-            Action::Request(kind, release, fixed) => Event::Request(Request {
+            Action::Request(kind, release, fixed, plan) => Event::Request(Request {
                 operation,
                 release,
                 fixed,
                 kind,
+                plan,
             }),
             Action::Abort => Event::Abort(operation),
             Action::Promote => {
-                if let (Phase::Baking, Some(target)) = self.fleet.rollout() {
+                if let (Phase::Baking | Phase::Canary, Some(target)) = self.fleet.rollout()
+                    && !self.stopping
+                {
                     self.has_baked(target);
+                    let known = self.known.get_mut(&target).expect("it was announced");
+                    known.promoted = true;
                 }
                 Event::Promote(operation)
             }
+            Action::Scale(to) => Event::Scale { operation, to },
+            Action::Prepared(number) => {
+                self.known.get_mut(&number).expect("it asked").prepared = Gate::Open;
+                Event::Prepared(number)
+            }
+            Action::Approved(number) => {
+                self.known.get_mut(&number).expect("it asked").approved = Gate::Open;
+                Event::Approved(number)
+            }
+            Action::Denied(number) => {
+                let known = self.known.get_mut(&number).expect("it asked");
+                for gate in [&mut known.prepared, &mut known.approved] {
+                    if *gate == Gate::Asked {
+                        *gate = Gate::Shut;
+                    }
+                }
+                Event::Against(number, Fault::HookFailed)
+            }
             Action::Stop(how) => {
-                self.stopping = true;
                 self.signals += u32::from(how == Stop::Signal);
+                let at_once = how == Stop::Now || (how == Stop::Signal && self.signals > 1);
+                let delay = !self.fleet.policy().drain_delay.is_zero();
+                let serves = self.fleet.stage() == Stage::Serving;
+                self.delayed = !at_once && (self.delayed || (serves && delay));
+                self.stopping = true;
                 Event::Stop {
                     operation: (how != Stop::Signal).then_some(operation),
                     now: how == Stop::Now,
@@ -317,6 +370,7 @@ impl World {
                 if let Timer::Bake(number) = timer {
                     self.has_baked(number);
                 }
+                self.delayed &= timer != Timer::StopDelay;
                 Event::Due(timer)
             }
             Action::Extend(id, by) => Event::Extend(id, by),
@@ -333,16 +387,14 @@ impl World {
 
     /// Takes from the budget what this costs.
     fn spend(&mut self, action: Action) {
-        let well = |id| {
-            let living: Option<&Living> = self.living.get(&id);
-            living.is_some_and(|living| living.told.is_none() && living.killed.is_none())
-        };
+        let well = |id| self.living.get(&id).is_some_and(Living::is_well);
         let budget = match action {
             Action::Request(..) => &mut self.budget.requests,
             Action::Abort => &mut self.budget.aborts,
             Action::Promote => &mut self.budget.promotes,
             Action::Stop(_) => &mut self.budget.stops,
-            Action::Fault(_) | Action::Against(_) => &mut self.budget.failures,
+            Action::Scale(_) => &mut self.budget.scales,
+            Action::Fault(_) | Action::Against(_) | Action::Denied(_) => &mut self.budget.failures,
             Action::Exit(id, _) if well(id) => &mut self.budget.failures,
             Action::Due(timer) if is_failure(timer) => &mut self.budget.failures,
             _ => return,
@@ -351,9 +403,18 @@ impl World {
     }
 
     fn has_baked(&mut self, number: GenerationNumber) {
-        if let Some(plan) = self.plans.get_mut(&number) {
-            plan.baked = true;
+        let serving = self.serving_of(number);
+        if let Some(known) = self.known.get_mut(&number) {
+            known.baked = serving;
+            known.bake_over = true;
         }
+    }
+
+    /// How many workers of it serve.
+    pub fn serving_of(&self, number: GenerationNumber) -> u32 {
+        let serves =
+            |(id, living): &(&WorkerId, &Living)| id.generation == number && living.serves();
+        self.living.iter().filter(serves).count() as u32
     }
 
     /// The number that the next call gets.
@@ -367,11 +428,11 @@ impl World {
         ids.map(|(id, _)| *id).collect()
     }
 
-    /// This release is the one that is being rolled out.
-    pub fn rolls_out(&self, release: ReleaseId) -> bool {
+    /// This release is the one that is being rolled out, in the same steps.
+    pub fn rolls_out(&self, release: ReleaseId, plan: Plan) -> bool {
         let target = self.fleet.rollout().1;
-        let plan = target.and_then(|number| self.plans.get(&number));
-        plan.is_some_and(|plan| plan.release == release)
+        let known = target.and_then(|number| self.known.get(&number));
+        known.is_some_and(|known| known.release == release) && self.fleet.plan() == Some(plan)
     }
 }
 

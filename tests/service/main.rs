@@ -2,9 +2,11 @@
 //! it, real clients in front.
 
 mod apps;
+mod canary;
 mod control;
 mod faults;
 mod health;
+mod hooks;
 mod intent;
 mod leftovers;
 mod limits;
@@ -12,8 +14,10 @@ mod listeners;
 mod newcomers;
 mod refusals;
 mod releases;
+mod rolling;
 mod runtime_dir;
 mod rust_app;
+mod scaling;
 mod support;
 mod systemd;
 mod upgrade;

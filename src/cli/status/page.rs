@@ -52,6 +52,7 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
     first.push(format!("handover {}", clean(&status.version)));
     let mut lines = vec![first.join("  ")];
     lines.extend(status.sticky.as_deref().map(clean));
+    lines.extend(status.scaled.as_deref().map(clean));
     for warning in &status.warnings {
         lines.push(paint.tone(Tone::Warn, &format!("warning: {}", clean(warning))));
     }
@@ -100,6 +101,14 @@ fn remark(generation: &GenerationView, at: Timestamp) -> String {
             remarks.push(format!("{connections} connection{plural} left"));
         }
         remarks.push(format!("{left} left"));
+    }
+    if generation.state == GenerationState::Canary {
+        let mut words = "promote or abort it".to_owned();
+        if let Some(deadline) = generation.canary_deadline {
+            let left = deadline.since(at).as_secs();
+            words += &format!(", aborted in {}", Span(left * 1000));
+        }
+        remarks.push(words);
     }
     match generation.release.changed_files.as_slice() {
         [] => {}

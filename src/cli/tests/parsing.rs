@@ -160,7 +160,6 @@ fn verbs_of_later_versions_say_so_and_are_not_listed() {
         "completions",
         "demo",
         "man",
-        "scale",
         "sessions",
         "sweep",
         "top",

@@ -158,7 +158,7 @@ impl Field for Workers {
 }
 
 /// Workers of a generation: more are certainly a mistake.
-const WORKERS_MAX: u32 = 10_000;
+pub const WORKERS_MAX: u32 = 10_000;
 
 impl From<UnitError> for Wrong {
     fn from(error: UnitError) -> Wrong {

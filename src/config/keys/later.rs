@@ -23,7 +23,6 @@ pub(super) const SOME: Kind = Kind::Number {
 pub(super) const DIRECT: &str = "remove it; only route = \"direct\" exists yet, where the workers take the connections themselves";
 const HOOK: &str =
     "remove it; run the command around `handover upgrade`, whose exit status tells how it went";
-const CANARY: &str = "remove it; upgrade.bake already undoes an upgrade whose workers die early";
 
 pub(super) const KEYS: &[Key] = &[
     later_key!(
@@ -49,34 +48,6 @@ pub(super) const KEYS: &[Key] = &[
         "Routed modes: a bake with a larger share of failed requests is rolled back."
     ),
     later_key!(
-        "upgrade.strategy",
-        Kind::Choice(&["all", "rolling"]),
-        "all",
-        "remove it; until then all workers of the new generation start at once",
-        "Replace all workers at once, or a batch at a time."
-    ),
-    later_key!(
-        "upgrade.batch",
-        SOME,
-        "1",
-        "remove it; it belongs to strategy = \"rolling\"",
-        "Rolling: workers replaced at a time."
-    ),
-    later_key!(
-        "upgrade.canary",
-        COUNT,
-        "0",
-        CANARY,
-        "Workers of the new generation that serve beside the old one until promoted or aborted."
-    ),
-    later_key!(
-        "upgrade.canary_timeout",
-        ANY,
-        "0s",
-        CANARY,
-        "A canary that nobody promoted by then is aborted; 0s: never."
-    ),
-    later_key!(
         "upgrade.on_change",
         Kind::Switch,
         "false",
@@ -90,43 +61,7 @@ pub(super) const KEYS: &[Key] = &[
         "remove it; until then a release that cannot start at boot is an error",
         "At boot, start the last good release when the configured one cannot."
     ),
-    // [drain]
-    later_key!(
-        "drain.delay",
-        ANY,
-        "0s",
-        "remove it; take the machine out of the load balancer before `handover stop`",
-        "On stop: how long listeners go on accepting while /readyz already says no."
-    ),
     // [hooks]
-    later_key!(
-        "hooks.pre_upgrade",
-        COMMAND,
-        "[]",
-        HOOK,
-        "Before an upgrade; a failure refuses it."
-    ),
-    later_key!(
-        "hooks.post_ready",
-        COMMAND,
-        "[]",
-        HOOK,
-        "When the new generation is ready; a failure undoes the upgrade."
-    ),
-    later_key!(
-        "hooks.post_drain",
-        COMMAND,
-        "[]",
-        HOOK,
-        "When the old generation has ended."
-    ),
-    later_key!(
-        "hooks.on_failure",
-        COMMAND,
-        "[]",
-        HOOK,
-        "When an upgrade failed."
-    ),
     later_key!(
         "hooks.session_end",
         COMMAND,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::key::{Key, key};
 use super::super::kind::Kind;
-use super::super::types::{Level, LogFormat, Route, WorkerOutput};
+use super::super::types::{Level, LogFormat, Route, Strategy, WorkerOutput};
 
 const ANY: Kind = Kind::Duration {
     min: Duration::ZERO,
@@ -12,7 +12,12 @@ const ANY: Kind = Kind::Duration {
 const POSITIVE: Kind = Kind::Duration {
     min: Duration::from_millis(1),
 };
+const SOME: Kind = Kind::Number {
+    min: 1,
+    max: u32::MAX as u64,
+};
 const COMMAND: Kind = Kind::Words("[\"./server\", \"--verbose\"]");
+const HOOK: Kind = Kind::Words("[\"/usr/lib/web/hook\"]");
 const MASK: Kind = Kind::Mode { max: 0o777 };
 /// PID_MAX_LIMIT of linux/threads.h: pids.max takes no more.
 const PIDS_MAX: u64 = 1 << 22;
@@ -199,7 +204,50 @@ pub(super) const KEYS: &[Key] = &[
         Live,
         "How often a failed generation is tried again before the upgrade counts as failed."
     ),
+    key!(
+        "upgrade.strategy",
+        upgrade.strategy,
+        Kind::Choice(Strategy::NAMES),
+        "all",
+        Live,
+        "Replace all workers at once, or a batch at a time: an old worker drains when its replacement baked."
+    ),
+    key!(
+        "upgrade.batch",
+        upgrade.batch,
+        SOME,
+        "1",
+        Live,
+        "Rolling: workers replaced at a time."
+    ),
+    key!(
+        "upgrade.canary",
+        upgrade.canary,
+        Kind::Number {
+            min: 0,
+            max: u32::MAX as u64
+        },
+        "0",
+        Live,
+        "Workers of the new generation that serve beside the old one until promoted or aborted; 0: none."
+    ),
+    key!(
+        "upgrade.canary_timeout",
+        upgrade.canary_timeout,
+        ANY,
+        "0s",
+        Live,
+        "A canary that nobody promoted by then is aborted; 0s: never."
+    ),
     // [drain]
+    key!(
+        "drain.delay",
+        drain.delay,
+        ANY,
+        "0s",
+        Live,
+        "On stop: how long listeners go on accepting while /readyz already says no."
+    ),
     key!(
         "drain.signal",
         drain.signal,
@@ -351,6 +399,39 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         Release,
         "What cannot be set of memory, cpu and pids is a warning instead of an error; without a control group memory then bounds the data of each process by itself (RLIMIT_DATA), cpu and pids bound nothing."
+    ),
+    // [hooks]
+    key!(
+        "hooks.pre_upgrade",
+        hooks.pre_upgrade,
+        HOOK,
+        "[]",
+        Live,
+        "Before a new generation starts (not the first); a failure refuses the upgrade."
+    ),
+    key!(
+        "hooks.post_ready",
+        hooks.post_ready,
+        HOOK,
+        "[]",
+        Live,
+        "When the first workers of a new generation are ready; a failure undoes the upgrade."
+    ),
+    key!(
+        "hooks.post_drain",
+        hooks.post_drain,
+        HOOK,
+        "[]",
+        Live,
+        "When a generation that was replaced has ended."
+    ),
+    key!(
+        "hooks.on_failure",
+        hooks.on_failure,
+        HOOK,
+        "[]",
+        Live,
+        "When an upgrade failed; HANDOVER_REASON says why."
     ),
     // [log]
     key!(

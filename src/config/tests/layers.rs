@@ -231,9 +231,9 @@ fn faults_name_the_variable_or_the_flag_with_its_value() {
             "variables are HANDOVER_SECTION__KEY",
         ),
         (
-            "HANDOVER_UPGRADE__CANARY",
-            "2",
-            "upgrade.canary is not available in handover",
+            "HANDOVER_UPGRADE__FALLBACK",
+            "last-good",
+            "upgrade.fallback is not available in handover",
         ),
     ] {
         let text = lines(&[(name, value)], &[]);

@@ -50,10 +50,10 @@ const MISTAKES: &[Mistake] = &[
     ("[readdy]\non = \"auto\"", (1, 2), "readdy is no key or section", "did you mean ready?"),
     ("[service]\nx = 1", (1, 2), "service is no key or section", "sections: app, listen"),
     ("[health]\nintervall = \"3s\"", (2, 1), "intervall is no key of [health]", "did you mean interval?"),
-    ("[hooks]\nwhatever = 1", (2, 1), "whatever is no key of [hooks]", "nothing of [hooks] is in this version: remove it; run the command around"),
-    ("[upgrade]\ncanry = 1", (2, 1), "canry is no key of [upgrade]", "upgrade.canary is not in this version: remove it; upgrade.bake"),
-    ("[canary]\nworkers = 1", (1, 2), "canary is no key or section", "upgrade.canary is not in this version"),
     ("[helth]\ncheck = \"exec:true\"", (1, 2), "helth is no key or section", "did you mean health?"),
+    ("[hooks]\nwhatever = 1", (2, 1), "whatever is no key of [hooks]", "[hooks] has pre_upgrade, post_ready"),
+    ("[upgrade]\ncanry = 1", (2, 1), "canry is no key of [upgrade]", "did you mean canary?"),
+    ("[canary]\nworkers = 1", (1, 2), "canary is no key or section", "did you mean canary under [upgrade]?"),
     ("[ready]\ntimout = \"3s\"", (2, 1), "timout is no key of [ready]", "did you mean timeout?"),
     ("[ready]\nbake = \"3s\"", (2, 1), "bake is no key of [ready]", "did you mean bake under [upgrade]?"),
     ("[drain]\nstop-signal = \"INT\"", (2, 1), "is no key of [drain]", "did you mean signal under [drain]?"),
@@ -119,15 +119,16 @@ const MISTAKES: &[Mistake] = &[
     ("[ready]\non = \"output:up\"\n[log]\nworker_output = \"inherit\"", (2, 6), "which nobody reads", "write worker_output = \"journal\" under [log]"),
     // Later versions.
     ("[log]\nworker_output = \"file\"", (2, 17), "\"file\" is not available in handover", "write worker_output = \"journal\""),
-    ("[upgrade]\ncanary = 1", (2, 10), "upgrade.canary is not available in handover", "upgrade.bake"),
-    ("[upgrade]\nstrategy = \"rolling\"", (2, 12), "upgrade.strategy is not available", "start at once"),
+    ("[upgrade]\non_change = true", (2, 13), "upgrade.on_change is not available in handover", "handover upgrade"),
+    ("[upgrade]\nstrategy = \"rolling\"\ncanary = 1", (3, 10), "a canary stands beside the whole old generation", "remove one of the two"),
+    ("[upgrade]\nbatch = 0", (2, 9), "upgrade.batch must be 1 or more", ""),
     ("[upgrade]\nstrategy = \"roling\"", (2, 12), "must be one of all, rolling", "write strategy = \"rolling\""),
     ("[sessions]\nkey = [\"ip\"]", (2, 7), "sessions.key is not available", "route = \"direct\""),
     ("[router]\nqueue = 1", (2, 9), "router.queue is not available", "route = \"direct\""),
     ("[router.tls]\nkey = \"/k\"", (2, 7), "router.tls.key is not available", "TLS"),
     ("[control]\nmode = \"0660\"", (2, 8), "control.mode is not available", "control socket"),
     ("[admin]\nlisten = \":9464\"", (2, 10), "admin.listen is not available", "/metrics"),
-    ("[hooks]\npost_ready = [\"x\"]", (2, 14), "hooks.post_ready is not available", "handover upgrade"),
+    ("[hooks]\nsession_end = [\"x\"]", (2, 15), "hooks.session_end is not available", "handover upgrade"),
 ];
 
 #[test]

@@ -186,6 +186,7 @@ fn config() -> impl Strategy<Value = Config> {
         |(signal, timeout, max_generations)| Drain {
             signal: Signal::ALL[signal],
             timeout,
+            delay: Duration::ZERO,
             kill_after: Duration::from_secs(5),
             max_generations,
         },

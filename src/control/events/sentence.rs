@@ -51,6 +51,17 @@ impl fmt::Display for Event {
             | Self::GenerationDraining { .. }
             | Self::GenerationEnded { .. }
             | Self::GenerationFailed { .. } => self.fmt_generation(f),
+            Self::CanaryStands { .. }
+            | Self::GenerationGrowing { .. }
+            | Self::WorkersReplaced { .. }
+            | Self::GenerationRestoring { .. }
+            | Self::ScaleStarted { .. }
+            | Self::GenerationScaled { .. }
+            | Self::ScaleFailed { .. }
+            | Self::StopDelayed { .. }
+            | Self::HookStarted { .. }
+            | Self::HookEnded { .. }
+            | Self::HookFailed { .. } => self.fmt_step(f),
             Self::WorkerLaunched { .. }
             | Self::WorkerReady { .. }
             | Self::WorkerStatus { .. }

@@ -21,6 +21,9 @@ pub struct GenerationView {
     /// When its last process is ended, finished or not; null while it is not
     /// draining.
     pub drain_deadline: Option<Timestamp>,
+    /// When the canary is aborted unless somebody promotes it; null where nothing ends it by itself.
+    #[serde(default)]
+    pub canary_deadline: Option<Timestamp>,
     /// Its workers, by slot.
     pub workers: Vec<WorkerView>,
 }

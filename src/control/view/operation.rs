@@ -44,8 +44,14 @@ pub struct OperationView {
     pub drained: bool,
     /// Whether there was nothing to do (a reload whose release did not change).
     pub unchanged: bool,
-    /// Workers of the new generation.
+    /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
+    /// Whether it ended with a canary that stands beside `from`, until promoted or aborted.
+    #[serde(default)]
+    pub canary: bool,
+    /// After which time nobody's promoting it aborts it, in milliseconds; null: never.
+    #[serde(default)]
+    pub canary_timeout_ms: Option<u64>,
     /// From the first launch to the last readiness, in milliseconds.
     pub ready_ms: Option<u64>,
     /// The evidence that made the last of them ready.
@@ -85,6 +91,8 @@ impl OperationView {
             drained: false,
             unchanged: false,
             workers: None,
+            canary: false,
+            canary_timeout_ms: None,
             ready_ms: None,
             ready_by: None,
             bake_ms: None,

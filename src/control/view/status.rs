@@ -46,6 +46,10 @@ pub struct Status {
     /// who asked for it and when. Null otherwise.
     #[serde(default)]
     pub sticky: Option<String>,
+    /// A sentence when the number of workers is not the one of the config: how many, and who asked for it.
+    /// Null otherwise.
+    #[serde(default)]
+    pub scaled: Option<String>,
     /// What a person should know and nobody asked for.
     #[serde(default)]
     pub warnings: Vec<String>,
