@@ -122,7 +122,6 @@ impl Probing {
 
     /// Who is to be asked now.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<WorkerId> {
-        self.next_due()?;
         let room = self.weight + EXEC_WEIGHT <= WEIGHT_MAX;
         let (due, id) = *self.due.first().filter(|(due, _)| *due <= now && room)?;
         self.due.remove(&(due, id));

@@ -109,13 +109,14 @@ impl Worker {
         }
     }
 
-    /// Ends the tasks that read for it, and closes what they read from.
+    /// Ends the tasks that read for it, and closes what they read from and what it was asked on.
     pub(super) fn hush(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
         }
         self.readers.clear();
         self.notify = None;
+        self.probe = None;
     }
 }
 
