@@ -49,7 +49,7 @@ pub use fuzz::fuzz;
 pub use key::{Applies, Key};
 pub use keys::{find, keys};
 pub use layers::{Setting, Value};
-pub use load::{Loaded, Sources, check, load, load_text};
+pub use load::{Loaded, Sources, check, examine, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{

@@ -85,7 +85,7 @@ use sentence::Told;
 use watching::Watching;
 use worker::{GenerationInfo, Workers};
 
-pub use lookup::look_up;
+pub use lookup::{look_up, look_up_sound};
 pub use start::{Early, Start, run};
 
 /// What tasks tell the loop.
