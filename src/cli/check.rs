@@ -8,6 +8,7 @@ use serde_json::json;
 use super::terminal::{Terminal, Tone};
 use super::{Exit, Failure};
 use crate::config::{self, Fault, Faults};
+use crate::logging::visible;
 use crate::master;
 
 /// Validate a config file: every fault at once
@@ -35,7 +36,9 @@ impl Check {
         let (loaded, mut found) = config::examine(&self.file);
         if let Some(loaded) = loaded.as_ref().filter(|_| !self.file_only) {
             found.extend(match found.is_empty() {
-                true => master::look_up(loaded).err().map_or_else(Vec::new, |it| it.0),
+                true => master::look_up(loaded)
+                    .err()
+                    .map_or_else(Vec::new, |it| it.0),
                 false => master::look_up_sound(loaded),
             });
         }
@@ -66,7 +69,8 @@ impl Check {
             match &faults {
                 Some(faults) => {
                     let word = terminal.err_paint().tone(Tone::Bad, "error:");
-                    terminal.tell(&format!("{word} {}", faults.to_string().trim_end()))?;
+                    let told = visible(faults.to_string().trim_end());
+                    terminal.tell(&format!("{word} {told}"))?;
                 }
                 None => terminal.say(&format!("{file}: good"))?,
             }
@@ -157,7 +161,13 @@ mod tests {
         let both = LACKING.replacen("[app]", "[app]\nworkerss = 2\nworkers = 0", 1);
         let (exit, _, err) = check(&both, false);
         assert_eq!(exit, Exit::Usage, "{err}");
-        for said in ["workerss", "app.workers must be", "no-such-program", "no-such-user", "9 faults in"] {
+        for said in [
+            "workerss",
+            "app.workers must be",
+            "no-such-program",
+            "no-such-user",
+            "9 faults in",
+        ] {
             assert!(err.contains(said), "{said:?} is not in {err}");
         }
         // Where it would be looked for is not known.

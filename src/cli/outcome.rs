@@ -1,6 +1,7 @@
 //! The last words of a command that waited.
 
 use super::Exit;
+use super::target::Target;
 use super::terminal::{Terminal, Tone};
 use super::text::clean;
 use crate::control::view::{OperationKind, OperationResult, OperationView};
@@ -15,7 +16,7 @@ pub(super) fn exit(operation: &OperationView) -> Exit {
 }
 
 /// One line: what is now.
-pub(super) fn success(name: &str, operation: &OperationView) -> String {
+pub(super) fn success(operation: &OperationView, name: &str, target: &Target) -> String {
     let name = clean(name);
     let serving = operation.to.or(operation.from);
     let generation = serving.map_or_else(String::new, |number| format!("generation {number}"));
@@ -31,9 +32,7 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
                 .map(|n| format!(" has {} now", Count(n, "worker")));
             format!("{name}: {generation}{}", workers.unwrap_or_default())
         }
-        _ if operation.unchanged => {
-            format!("{name}: nothing changed; {generation} serves on")
-        }
+        _ if operation.unchanged => unchanged(operation, &name, target),
         _ => {
             let how = how(operation);
             let how = if how.is_empty() {
@@ -41,9 +40,48 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
             } else {
                 format!(" ({how})")
             };
-            format!("{name}: {generation} is active{how}{}", old(operation))
+            let back = operation
+                .back_to
+                .map_or_else(String::new, |back| match &operation.label {
+                    Some(label) => {
+                        format!(" with the release of generation {back}, {}", clean(label))
+                    }
+                    None => format!(" with the release of generation {back}"),
+                });
+            format!(
+                "{name}: {generation} is active{back}{how}{}",
+                old(operation)
+            )
         }
     }
+}
+
+/// No new generation was made; but not everything that a config says needs one.
+fn unchanged(operation: &OperationView, name: &str, target: &Target) -> String {
+    let serving = operation.to.or(operation.from).unwrap_or_default();
+    let mut parts = Vec::new();
+    if !operation.applied.is_empty() {
+        parts.push(format!("applied: {}", operation.applied.join(", ")));
+    }
+    if !operation.pending.is_empty() {
+        let verb = if operation.pending.len() == 1 {
+            "takes"
+        } else {
+            "take"
+        };
+        parts.push(format!(
+            "{} {verb} effect with the next generation: {}",
+            operation.pending.join(", "),
+            target.command(format_args!("upgrade {name}"))
+        ));
+    }
+    if parts.is_empty() {
+        return format!("{name}: nothing changed; generation {serving} serves on");
+    }
+    format!(
+        "{name}: the release did not change, generation {serving} serves on; {}",
+        parts.join("; ")
+    )
 }
 
 /// "2 workers, ready in 112 ms by epoll_wait on http, baked 1 s".
@@ -58,7 +96,10 @@ fn how(operation: &OperationView) -> String {
     let baked = operation
         .bake_ms
         .filter(|ms| *ms > 0)
-        .map(|ms| format!("baked {}", Span(ms)));
+        .map(|ms| match operation.bake_left_ms {
+            Some(left) => format!("promoted after {} of {}", Span(ms), Span(ms + left)),
+            None => format!("baked {}", Span(ms)),
+        });
     let all: Vec<String> = [workers, ready, baked].into_iter().flatten().collect();
     all.join(", ")
 }
@@ -75,8 +116,9 @@ fn old(operation: &OperationView) -> String {
 /// What failed, the failing worker's last lines, what can be done, and what serves now. `advised`: what can be done
 /// was shown already.
 pub(super) fn failure(
-    name: &str,
     operation: &OperationView,
+    name: &str,
+    target: &Target,
     advised: bool,
     terminal: &Terminal,
 ) -> String {
@@ -111,14 +153,15 @@ pub(super) fn failure(
         let words = hint.strip_prefix("hint:").unwrap_or(&hint);
         text += &format!("\n{}{words}", paint.tone(Tone::Strong, "hint:"));
     }
-    text + &now(name, operation)
+    text + &now(operation, name, target)
 }
 
 /// What serves after a failure.
-fn now(name: &str, operation: &OperationView) -> String {
+fn now(operation: &OperationView, name: &str, target: &Target) -> String {
     match (operation.result, operation.from) {
         (Some(OperationResult::Incomplete | OperationResult::Unknown) | None, _) => {
-            format!("\nwhat runs: handover status {}", clean(name))
+            let status = target.command(format_args!("status {}", clean(name)));
+            format!("\nwhat runs: {status}")
         }
         (Some(OperationResult::Superseded), _) | (_, None) => String::new(),
         (_, Some(from)) => format!("\ngeneration {from} serves as before"),
@@ -132,7 +175,11 @@ mod tests {
     use crate::control::Caller;
 
     fn told(operation: &OperationView, advised: bool) -> String {
-        failure("web", operation, advised, &files().0)
+        failure(operation, "web", &Target::default(), advised, &files().0)
+    }
+
+    fn told_well(operation: &OperationView) -> String {
+        success(operation, "web", &Target::default())
     }
 
     fn operation(kind: OperationKind, result: OperationResult) -> OperationView {
@@ -157,7 +204,7 @@ mod tests {
     #[test]
     fn success_is_one_line() {
         assert_eq!(
-            success("web", &upgraded()),
+            told_well(&upgraded()),
             "web: generation 8 is active (2 workers, ready in 112 ms by epoll_wait on http, baked \
              1 s); generation 7 drains, 20 s at most"
         );
@@ -165,7 +212,7 @@ mod tests {
             drained: true,
             ..upgraded()
         };
-        assert!(success("web", &drained).ends_with("; generation 7 is drained"));
+        assert!(told_well(&drained).ends_with("; generation 7 is drained"));
         let first = OperationView {
             from: None,
             ready_by: None,
@@ -174,7 +221,7 @@ mod tests {
             ..upgraded()
         };
         assert_eq!(
-            success("web", &first),
+            told_well(&first),
             "web: generation 8 is active (1 worker, ready in 112 ms)"
         );
     }
@@ -182,27 +229,65 @@ mod tests {
     #[test]
     fn each_verb_has_its_success() {
         let done = |kind| operation(kind, OperationResult::Done);
-        assert_eq!(success("web", &done(OperationKind::Stop)), "web: stopped");
+        assert_eq!(told_well(&done(OperationKind::Stop)), "web: stopped");
         assert_eq!(
-            success("web", &done(OperationKind::Abort)),
+            told_well(&done(OperationKind::Abort)),
             "web: aborted; generation 7 serves as before"
         );
         let scaled = OperationView {
             workers: Some(4),
             ..done(OperationKind::Scale)
         };
-        assert_eq!(
-            success("web", &scaled),
-            "web: generation 7 has 4 workers now"
-        );
+        assert_eq!(told_well(&scaled), "web: generation 7 has 4 workers now");
         let same = OperationView {
             unchanged: true,
             ..done(OperationKind::Reload)
         };
         assert_eq!(
-            success("web", &same),
+            told_well(&same),
             "web: nothing changed; generation 7 serves on"
         );
+    }
+
+    #[test]
+    fn a_reload_without_a_new_generation_tells_what_is_in_force_and_what_is_not() {
+        let same = OperationView {
+            unchanged: true,
+            applied: vec!["upgrade.bake".to_owned(), "drain.timeout".to_owned()],
+            pending: vec!["app.workers".to_owned()],
+            ..operation(OperationKind::Reload, OperationResult::Done)
+        };
+        let elsewhere = Target {
+            runtime_dir: Some("/x y".into()),
+            ..Target::default()
+        };
+        assert_eq!(
+            success(&same, "web", &elsewhere),
+            "web: the release did not change, generation 7 serves on; applied: upgrade.bake, drain.timeout; \
+             app.workers takes effect with the next generation: handover upgrade web --runtime-dir '/x y'"
+        );
+    }
+
+    #[test]
+    fn a_rollback_says_where_to_and_a_promotion_what_it_saved() {
+        let back = OperationView {
+            kind: OperationKind::Rollback,
+            back_to: Some(5),
+            label: Some("v5".to_owned()),
+            ..upgraded()
+        };
+        let text = told_well(&back);
+        assert!(
+            text.starts_with("web: generation 8 is active with the release of generation 5, v5 ("),
+            "{text}"
+        );
+        let promoted = OperationView {
+            bake_ms: Some(300),
+            bake_left_ms: Some(4700),
+            ..upgraded()
+        };
+        let text = told_well(&promoted);
+        assert!(text.contains(", promoted after 300 ms of 5 s)"), "{text}");
     }
 
     #[test]

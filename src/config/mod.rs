@@ -56,3 +56,4 @@ pub use types::{
     App, Config, Control, Drain, InheritEnv, Level, Limits, Listen, Log, LogFormat, Ready, ReadyOn,
     Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };
+pub use units::read_duration;

@@ -80,22 +80,7 @@ fn ready(build: &mut Build<'_>) {
     let timeout = write_duration(ready.timeout);
     if let ReadyOn::Uptime(uptime) = ready.on {
         if uptime >= ready.timeout {
-            let enough = write_duration(uptime + Duration::from_secs(10).min(uptime));
-            let wrong = Wrong::new(format!(
-                "waits for an uptime of {}, but ready.timeout gives up after {timeout}",
-                write_duration(uptime)
-            ));
-            let longer = match (build.set.get("ready.on"), build.set.get("ready.timeout")) {
-                (_, Some(At::File(_))) | (Some(At::File(_)), None) => {
-                    format!("timeout = \"{enough}\" under [ready]")
-                }
-                (_, Some(At::Variable(name, _))) => format!("{name}={enough}"),
-                _ => format!("--ready-timeout {enough}"),
-            };
-            build.rule(
-                "ready.on",
-                wrong.hint(format!("write {longer}, or a shorter uptime")),
-            );
+            uptime_too_long(build, uptime, &timeout);
         }
     } else if ready.settle >= ready.timeout {
         let wrong = Wrong::new(format!(
@@ -141,6 +126,24 @@ fn ready(build: &mut Build<'_>) {
             wrong.hint("write ready = true in one [[listen]], or on = \"notify\""),
         );
     }
+}
+
+/// The timeout is to be changed where it was said, else where the uptime was.
+fn uptime_too_long(build: &mut Build<'_>, uptime: Duration, timeout: &str) {
+    let enough = write_duration(uptime + Duration::from_secs(10).min(uptime));
+    let longer = match (build.set.get("ready.on"), build.set.get("ready.timeout")) {
+        (_, Some(At::File(_))) | (Some(At::File(_)), None) => {
+            format!("timeout = \"{enough}\" under [ready]")
+        }
+        (_, Some(At::Variable(name, _))) => format!("{name}={enough}"),
+        _ => format!("--ready-timeout {enough}"),
+    };
+    let wrong = Wrong::new(format!(
+        "waits for an uptime of {}, but ready.timeout gives up after {timeout}",
+        write_duration(uptime)
+    ));
+    let hint = format!("write {longer}, or a shorter uptime");
+    build.rule("ready.on", wrong.hint(hint));
 }
 
 /// Output can decide only where it passes through handover.

@@ -171,7 +171,10 @@ fn open_quote(source: &Source<'_>, line: usize) -> Option<(Range<usize>, Wrong)>
         }
     };
     let at = range.start + at;
-    Some((at..at + 1, Wrong::new(format!("this {quote} is never closed")).hint(hint)))
+    Some((
+        at..at + 1,
+        Wrong::new(format!("this {quote} is never closed")).hint(hint),
+    ))
 }
 
 /// Replaces bytes by spaces, so that every other byte keeps its place.

@@ -37,6 +37,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
         })
 }
 
+/// As [`duration`], with the whole message of what is wrong: for flags that are no keys.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|UnitError { message, fix }| {
+        let write = fix.map_or_else(String::new, |fix| format!("; write {fix}"));
+        format!("it {message}{write}")
+    })
+}
+
 fn not_a_duration(text: &str, digits: &str, unit: &str) -> UnitError {
     if !digits.is_empty() && unit.is_empty() {
         return UnitError {

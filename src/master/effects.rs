@@ -3,7 +3,7 @@
 use super::Master;
 use super::operations::FIRST;
 use crate::control::Event;
-use crate::control::view::OperationResult;
+use crate::control::view::{OperationKind, OperationResult, OperationView};
 use crate::fleet::{Effect, Failure, OperationId, Outcome, Refusal};
 
 /// The exit code of a first generation that never became ready.
@@ -38,6 +38,7 @@ impl Master {
         let Some(view) = self.operations.view(operation) else {
             return;
         };
+        self.count(&view, outcome);
         if matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
@@ -60,20 +61,38 @@ impl Master {
         self.conclude_overrides(operation, result);
     }
 
+    /// Each rollout once: the calls that joined it share its end.
+    fn count(&mut self, view: &OperationView, outcome: Outcome) {
+        if view.joined.is_some() || !super::operations::is_rollout(view.kind) {
+            return;
+        }
+        match outcome {
+            Outcome::Active(_) if view.kind == OperationKind::Rollback => {
+                self.counts.rolled_back += 1;
+            }
+            Outcome::Active(_) => self.counts.succeeded += 1,
+            Outcome::Failed(..) | Outcome::NotUndone(..) => self.counts.failed += 1,
+            _ => {}
+        }
+    }
+
     /// What the caller sees beside the result: how the generation became
     /// ready, what still drains, what the failing worker said last.
     fn describe_outcome(&mut self, operation: OperationId, outcome: Outcome) {
         let info = |number| self.generations.get(&number);
         let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
         let drain_timeout = drains.then(|| millis(self.config().drain.timeout));
-        let bake = millis(self.fleet.policy().bake);
-        let (ready, report) = match outcome {
-            Outcome::Active(number) => (info(number).and_then(|info| info.ready.clone()), None),
-            Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => {
-                (None, info(number).and_then(|info| info.failure.clone()))
+        let (mut ready, mut bake, mut report) = (None, None, None);
+        match outcome {
+            Outcome::Active(number) => {
+                ready = info(number).and_then(|info| info.ready.clone());
+                bake = info(number).and_then(|info| Some(info.bake.as_ref()?.was()));
             }
-            _ => (None, None),
-        };
+            Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => {
+                report = info(number).and_then(|info| info.failure.clone());
+            }
+            _ => {}
+        }
         self.operations.update(operation, |view| {
             if let Outcome::Active(number) | Outcome::Unchanged(number) = outcome {
                 view.to = Some(number);
@@ -83,10 +102,16 @@ impl Master {
                 view.from = None;
             }
             view.unchanged = matches!(outcome, Outcome::Unchanged(_));
+            if !view.unchanged {
+                view.pending.clear();
+            }
             if let Some(ready) = ready {
                 view.ready_ms = Some(ready.after_ms);
                 view.ready_by = Some(ready.by);
-                view.bake_ms = view.from.map(|_| bake);
+            }
+            if let Some((was, left)) = bake {
+                view.bake_ms = view.from.map(|_| millis(was));
+                view.bake_left_ms = left.map(millis);
             }
             if let Some(report) = report {
                 view.failed_worker = report.worker;

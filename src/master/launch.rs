@@ -89,6 +89,7 @@ impl Master {
             exit: None,
             not_started: None,
             elsewhere: None,
+            untaken: Vec::new(),
             chatter: super::chatter::Chatter::default(),
         };
         self.tell_of_changed_files(id, release);

@@ -49,7 +49,12 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
 /// What [`look_up`] finds of the keys that are sound, in a config that has other faults.
 pub fn look_up_sound(loaded: &Loaded) -> Vec<Fault> {
     // A program is looked for in the directory, by the PATH of the environment, and as the user.
-    const OF_COMMAND: [&str; 4] = ["app.directory", "app.env", "app.env_file", "app.inherit_env"];
+    const OF_COMMAND: [&str; 4] = [
+        "app.directory",
+        "app.env",
+        "app.env_file",
+        "app.inherit_env",
+    ];
     let wrong = |key: &&str| loaded.is_said(key) && !loaded.is_sound(key);
     let misled = OF_COMMAND.iter().any(|key| wrong(key));
     let trusted = |fault: &Fault| {

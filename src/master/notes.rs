@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use super::effects::millis;
 use super::releases::Manner;
-use super::worker::GenerationInfo;
+use super::worker::{Bake, GenerationInfo};
 use crate::control::Event;
 use crate::control::view::OperationState;
 use crate::fleet::{Failure, GenerationNumber, Note, OperationId, ReleaseId};
@@ -18,7 +18,7 @@ impl Master {
                 self.mend_backlogs();
                 self.watch_queues();
                 if let Some(info) = self.generations.get_mut(&generation) {
-                    info.was_baked = true;
+                    info.bake = Some(Bake::begin(bake));
                 }
                 self.tell(&Event::BakeStarted {
                     generation,
@@ -151,7 +151,8 @@ impl Master {
         let held = self.releases.held(release);
         let manner = held.map(|held| held.manner.clone());
         let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
-        let info = GenerationInfo::new(release, manner, label.clone());
+        let began_with = Box::new(self.config().clone());
+        let info = GenerationInfo::new(release, manner, label.clone(), began_with);
         self.generations.insert(number, info);
         let operation = first;
         self.tell(&Event::GenerationStarted {
@@ -202,8 +203,10 @@ impl Master {
         let previous = previous.map(|(other, _)| *other).next();
         if let Some(info) = self.generations.get_mut(&number) {
             info.was_active = true;
+            if let Some(bake) = &mut info.bake {
+                bake.end();
+            }
         }
-        self.counts.succeeded += u64::from(previous.is_some());
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -229,12 +232,11 @@ impl Master {
                 reason,
             });
         }
+        if served.is_none() {
+            self.fatal = Some(report.clone());
+        }
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
-            match info.was_baked {
-                true => self.counts.rolled_back += 1,
-                false => self.counts.failed += u64::from(served.is_some()),
-            }
         }
     }
 

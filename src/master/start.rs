@@ -20,13 +20,13 @@ use super::signals::{self, Signals};
 use super::turn;
 use super::watching::Watching;
 use super::worker::Workers;
-use super::{Master, output, request};
+use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::{Holder, default_runtime_dir};
+use crate::control::paths::default_runtime_dir;
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
-use crate::logging::{self, Sink};
+use crate::logging::{self, Sink, visible};
 use crate::process::{Launcher, Release, become_subreaper, raise_nofile, require_pidfds};
 use crate::sockets::{self, Inherited, Listener, Watch};
 use crate::systemd::Notifier;
@@ -107,7 +107,11 @@ pub fn run(early: Early, start: Start) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Refusal(code, message)) => {
             // Nobody may be there to read it.
-            drop(writeln!(io::stderr(), "error: {}", message.trim_end()));
+            drop(writeln!(
+                io::stderr(),
+                "error: {}",
+                visible(message.trim_end())
+            ));
             ExitCode::from(code)
         }
     }
@@ -122,7 +126,10 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let directory = start
         .runtime_dir
         .unwrap_or_else(|| default_runtime_dir(&name));
-    let runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
+    let file = start.sources.file.clone();
+    let runtime = RuntimeDir::take(&directory, &name, file.as_deref()).map_err(|error| {
+        Refusal::failed(holders::of_directory(&error, file.as_deref(), elsewhere))
+    })?;
     let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
     runtime
         .make_rooms()
@@ -135,8 +142,9 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     })?;
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
-        .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
+        .map_err(|error| Refusal::failed(holders::of_address(error, file.as_deref())))?;
     let mut warnings = warnings;
+    warnings.extend(room::shortage(&loaded.config, listeners.len()));
     if let Some(state) = start.state_dir {
         warnings.push(format!(
             "--state-dir {}: this version of handover keeps nothing over a restart",
@@ -252,6 +260,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         counts: UpgradesView::default(),
         restarts: 0,
         finished: None,
+        fatal: None,
     };
     Ok((master, sources, server))
 }
@@ -281,6 +290,7 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
             master.warn(format!("closing a listener failed: {error}"));
         }
     }
+    master.last_words(code);
     code
 }
 

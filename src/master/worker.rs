@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
@@ -12,11 +12,12 @@ use super::chatter::Chatter;
 use super::failures::FailureReport;
 use super::output::Output;
 use super::releases::Manner;
+use crate::config::Config;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Reader};
-use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
+use crate::readiness::{Advice, Wanted};
 
 /// Outputs of workers that are gone, for `logs`.
 const ARCHIVED: usize = 16;
@@ -51,6 +52,8 @@ pub(super) struct Worker {
     pub(super) not_started: Option<String>,
     /// Where it listens instead, and what to type.
     pub(super) elsewhere: Option<Advice>,
+    /// The listeners that it was never seen to wait on, as it was killed before it was ready.
+    pub(super) untaken: Vec<Wanted>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }
@@ -83,6 +86,35 @@ impl Worker {
         }
         self.readers.clear();
         self.notify = None;
+    }
+}
+
+/// How long a generation was watched beside the one before it.
+pub(super) struct Bake {
+    since: Instant,
+    planned: Duration,
+    took: Option<Duration>,
+}
+
+impl Bake {
+    pub(super) fn begin(planned: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            planned,
+            took: None,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.took = Some(self.since.elapsed());
+    }
+
+    /// How long it was, and how much of it a promotion saved.
+    pub(super) fn was(&self) -> (Duration, Option<Duration>) {
+        match self.took {
+            Some(took) if took < self.planned => (took, Some(self.planned - took)),
+            _ => (self.planned, None),
+        }
     }
 }
 
@@ -173,7 +205,9 @@ pub(super) struct GenerationInfo {
     pub(super) failure: Option<FailureReport>,
     /// The last of its workers to become ready.
     pub(super) ready: Option<Readiness>,
-    pub(super) was_baked: bool,
+    pub(super) bake: Option<Bake>,
+    /// The config that was in force then.
+    pub(super) began_with: Box<Config>,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
     /// People were told that its program does not handle the drain signal.
@@ -181,7 +215,12 @@ pub(super) struct GenerationInfo {
 }
 
 impl GenerationInfo {
-    pub(super) fn new(release: ReleaseId, manner: Arc<Manner>, label: Option<String>) -> Self {
+    pub(super) fn new(
+        release: ReleaseId,
+        manner: Arc<Manner>,
+        label: Option<String>,
+        began_with: Box<Config>,
+    ) -> Self {
         Self {
             release,
             manner,
@@ -191,7 +230,8 @@ impl GenerationInfo {
             nonces: HashSet::new(),
             failure: None,
             ready: None,
-            was_baked: false,
+            bake: None,
+            began_with,
             was_active: false,
             changed_told: false,
             unhandled_told: false,

@@ -28,8 +28,8 @@ pub enum Instead<'a> {
     ListensOn(&'a Foreign),
     /// It ended because its address was taken: by the very socket that it was given.
     AddressInUse,
-    /// Nothing that could be seen, until `ready.timeout`.
-    Nothing,
+    /// Nothing that could be seen on these, until `ready.timeout`; on all where there is none.
+    Nothing(&'a [Wanted]),
 }
 
 /// A worker that does not serve the sockets that it was given.
@@ -59,11 +59,7 @@ pub struct Advice {
 /// The words for a worker that does not serve the sockets that it was given.
 pub fn advise(astray: &Astray<'_>) -> Advice {
     let Astray { pid, wanted, .. } = astray;
-    let given: Vec<String> = wanted
-        .iter()
-        .map(|wanted| format!("{} ({})", wanted.name, wanted.address))
-        .collect();
-    let given = given.join(", ");
+    let given = listed(wanted);
     let program = base_name(astray.argv.first().map_or("the program", String::as_str));
     let fact = match astray.instead {
         Instead::ListensOn(foreign) => format!(
@@ -73,10 +69,14 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
         Instead::AddressInUse => format!(
             "{program} (pid {pid}) ended because its address is in use: handover holds {given} and passes it on"
         ),
-        Instead::Nothing if wanted.len() > 1 => {
-            format!("it was not seen waiting on each of its sockets, {given}")
+        Instead::Nothing(untaken) if takes_some(astray) => {
+            let (taken, untaken) = (others(wanted, untaken), listed(untaken));
+            format!(
+                "it takes {} and not {untaken}, on which no thread of it ever waited",
+                listed(&taken)
+            )
         }
-        Instead::Nothing => format!("no thread of it ever waited on {given}"),
+        Instead::Nothing(_) => format!("no thread of it ever waited on {given}"),
     };
     Advice {
         fact,
@@ -84,10 +84,37 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
     }
 }
 
+/// "http (127.0.0.1:80), admin (unix:/run/a)".
+fn listed(wanted: &[Wanted]) -> String {
+    let named = |wanted: &Wanted| format!("{} ({})", wanted.name, wanted.address);
+    wanted.iter().map(named).collect::<Vec<_>>().join(", ")
+}
+
+/// Those of `wanted` that are not among `untaken`.
+fn others(wanted: &[Wanted], untaken: &[Wanted]) -> Vec<Wanted> {
+    let taken = |one: &&Wanted| !untaken.contains(one);
+    wanted.iter().filter(taken).cloned().collect()
+}
+
+/// It serves a part of what it was given, so it can take a socket.
+fn takes_some(astray: &Astray<'_>) -> bool {
+    match astray.instead {
+        Instead::Nothing(untaken) => {
+            !untaken.is_empty() && !others(astray.wanted, untaken).is_empty()
+        }
+        _ => false,
+    }
+}
+
 fn hint(astray: &Astray<'_>) -> String {
+    if takes_some(astray) {
+        return "every descriptor from 3 on is a socket to serve: LISTEN_FDS says how many there are, LISTEN_FDNAMES \
+                how they are called; ready = false in a [[listen]] exempts one"
+            .to_owned();
+    }
     let below = match astray.instead {
         Instead::ListensOn(foreign) => foreign.pid != astray.pid,
-        Instead::AddressInUse | Instead::Nothing => true,
+        Instead::AddressInUse | Instead::Nothing(_) => true,
     };
     if let Some(shell) = astray.shell.filter(|_| below) {
         return format!(
@@ -106,7 +133,7 @@ fn hint(astray: &Astray<'_>) -> String {
     );
     let take = format!("the socket is descriptor 3: {how}");
     match astray.instead {
-        Instead::Nothing => format!(
+        Instead::Nothing(_) => format!(
             "{take}; if it is only slow, a longer ready.timeout; if it can be seen otherwise, ready.on = \"notify\", \
              \"output:REGEX\" or \"uptime:5s\""
         ),
@@ -222,7 +249,7 @@ mod tests {
         for instead in [
             Instead::ListensOn(&foreign),
             Instead::AddressInUse,
-            Instead::Nothing,
+            Instead::Nothing(&[]),
         ] {
             let advice = told(instead, 811, "./serve.sh", Some("sh"));
             assert!(
@@ -255,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_never_touched_its_socket() {
-        let advice = told(Instead::Nothing, 9, "./server", None);
+        let advice = told(Instead::Nothing(&[]), 9, "./server", None);
         assert_eq!(
             advice.fact,
             "no thread of it ever waited on http (0.0.0.0:8080)"
@@ -268,6 +295,34 @@ mod tests {
         ] {
             assert!(advice.hint.contains(part), "{part:?} is not in {advice:?}");
         }
+    }
+
+    #[test]
+    fn who_takes_one_socket_of_two_is_told_which_is_left_and_nothing_of_a_shell() {
+        let [http] = wanted();
+        let (name, address) = ("admin".to_owned(), "unix:/run/admin".to_owned());
+        let admin = Wanted {
+            inode: 2,
+            name,
+            address,
+            port: None,
+            ..http.clone()
+        };
+        let advice = advise(&Astray {
+            instead: Instead::Nothing(std::slice::from_ref(&admin)),
+            pid: 9,
+            argv: &argv("./serve.sh"),
+            shell: Some("sh"),
+            wanted: &[http, admin.clone()],
+        });
+        assert_eq!(
+            advice.fact,
+            "it takes http (0.0.0.0:8080) and not admin (unix:/run/admin), on which no thread of it ever waited"
+        );
+        assert!(
+            advice.hint.contains("LISTEN_FDNAMES") && !advice.hint.contains("exec"),
+            "{advice:?}"
+        );
     }
 
     #[test]

@@ -3,16 +3,19 @@
 //! Every process that a test starts carries `TEST_MARK=…` in its environment.
 //! That is how leftovers are found, and the only processes that are ever ended.
 
+mod ended;
 mod http;
 mod load;
+mod marked;
 mod master;
 mod programs;
 mod start;
 mod wait;
 
+pub use ended::Ended;
 pub use http::{Answer, Kept, get, get_unix};
 pub use load::Load;
-pub use master::{Ended, Service};
+pub use master::Service;
 pub use programs::{
     Broken, debian, example_server, python, python_code, server, server_saying, sh,
 };

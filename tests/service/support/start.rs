@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use super::master::{Ended, Output, Service, finish};
+use super::ended::{Ended, Output, finish};
+use super::master::Service;
 
 /// `handover run` with a runtime and a state directory of its own.
 pub struct Start {
