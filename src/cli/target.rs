@@ -56,10 +56,13 @@ impl Target {
             } => {
                 let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
                 let called = name.as_ref().map(|name| format!(" called {name}"));
+                let looked = match looked.is_empty() {
+                    true => String::new(),
+                    false => format!(" (looked in {})", looked.join(", ")),
+                };
                 let message = format!(
-                    "no handover{} is running here (looked in {})",
-                    called.unwrap_or_default(),
-                    looked.join(", ")
+                    "no handover{} is running here{looked}",
+                    called.unwrap_or_default()
                 );
                 let hint = match self.instead(name.as_deref(), &others, verb, number) {
                     Some(hint) => hint,

@@ -109,9 +109,10 @@ impl Master {
                 view.ready_ms = Some(ready.after_ms);
                 view.ready_by = Some(ready.by);
             }
-            if let Some((was, left)) = bake {
-                view.bake_ms = view.from.map(|_| millis(was));
-                view.bake_left_ms = left.map(millis);
+            if let Some((was, planned)) = bake {
+                let (was, planned) = (millis(was), millis(planned));
+                view.bake_ms = view.from.map(|_| was);
+                view.bake_left_ms = planned.checked_sub(was).filter(|left| *left > 0);
             }
             if let Some(report) = report {
                 view.failed_worker = report.worker;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::control::paths::{Holder, PathError, default_runtime_dir};
+use crate::control::paths::{Holder, PathError, is_found};
 use crate::process::parent;
 use crate::sockets::SocketError;
 use crate::sockets::holder::{Known, Remedy};
@@ -78,7 +78,7 @@ fn remedy(holder: &Holder, directory: &Path) -> Remedy {
 /// The command that finds this master.
 fn command(verb: &str, holder: &Holder, directory: &Path) -> String {
     let name = &holder.name;
-    match default_runtime_dir(name) == directory {
+    match is_found(directory) {
         true => format!("handover {verb} {name}"),
         false => format!(
             "handover {verb} {name} --runtime-dir {}",

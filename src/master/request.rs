@@ -221,7 +221,7 @@ fn label_fault(label: &str) -> Option<String> {
     match label.len() {
         _ if label.trim().is_empty() => Some("the label is empty: leave it out".to_owned()),
         length if length > LABEL_BYTES_MAX => Some(format!(
-            "the label has {length} bytes, {LABEL_BYTES_MAX} are the most: shorten it"
+            "the label has {length} bytes; shorten it: the longest has {LABEL_BYTES_MAX} bytes"
         )),
         _ => None,
     }

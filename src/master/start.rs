@@ -22,7 +22,7 @@ use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::default_runtime_dir;
+use crate::control::paths::{default_runtime_dir, is_found};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
@@ -166,7 +166,6 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             launcher,
             listeners,
             warnings,
-            elsewhere,
             sink: sink.clone(),
             notifier: early.notifier,
         })
@@ -210,7 +209,6 @@ struct Parts {
     launcher: Launcher,
     listeners: Vec<Listener>,
     warnings: Vec<String>,
-    elsewhere: bool,
     sink: Sink,
     notifier: Notifier,
 }
@@ -227,6 +225,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
     let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
+    let elsewhere = !is_found(parts.runtime.path());
     let policy = request::policy(&parts.loaded.config);
     let seed = Timestamp::now().millis() ^ u64::from(std::process::id());
     let master = Master {
@@ -256,7 +255,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         inputs,
         renewed,
         warnings: parts.warnings,
-        elsewhere: parts.elsewhere,
+        elsewhere,
         counts: UpgradesView::default(),
         restarts: 0,
         finished: None,

@@ -399,6 +399,7 @@ impl Master {
             instead,
             pid,
             argv,
+            interpreter: interpreter.as_deref(),
             shell,
             wanted,
         })

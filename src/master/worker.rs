@@ -109,12 +109,10 @@ impl Bake {
         self.took = Some(self.since.elapsed());
     }
 
-    /// How long it was, and how much of it a promotion saved.
-    pub(super) fn was(&self) -> (Duration, Option<Duration>) {
-        match self.took {
-            Some(took) if took < self.planned => (took, Some(self.planned - took)),
-            _ => (self.planned, None),
-        }
+    /// How long it was, at most as long as planned, and as how long it was planned.
+    pub(super) fn was(&self) -> (Duration, Duration) {
+        let took = self.took.unwrap_or(self.planned);
+        (took.min(self.planned), self.planned)
     }
 }
 

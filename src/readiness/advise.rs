@@ -41,6 +41,8 @@ pub struct Astray<'a> {
     pub pid: i32,
     /// The command.
     pub argv: &'a [String],
+    /// The interpreter of the command's `#!` line, where it has one.
+    pub interpreter: Option<&'a str>,
     /// The shell that runs the command, when one does: `sh -c …`, or a `#!` script.
     pub shell: Option<&'a str>,
     /// What it was given, and what counts for readiness.
@@ -127,7 +129,7 @@ fn hint(astray: &Astray<'_>) -> String {
         Instead::ListensOn(foreign) => foreign.comm.as_str(),
         _ => "",
     };
-    let how = snippet(comm, astray.argv).map_or_else(
+    let how = snippet(comm, astray.interpreter, astray.argv).map_or_else(
         || "LISTEN_FDS says how many there are, see examples/server.py".to_owned(),
         str::to_owned,
     );
@@ -154,11 +156,12 @@ fn base_name(path: &str) -> &str {
 }
 
 /// How programs of a kind take descriptor 3.
-fn snippet(comm: &str, argv: &[String]) -> Option<&'static str> {
+fn snippet(comm: &str, interpreter: Option<&str>, argv: &[String]) -> Option<&'static str> {
     let program = argv.first().map_or("", |word| base_name(word));
     let arguments = argv.iter().skip(1).map(|word| base_name(word));
     // Servers before interpreters: gunicorn's process is python3.
-    let names: Vec<&str> = arguments.chain([program, comm]).collect();
+    let interpreter = interpreter.map_or("", base_name);
+    let names: Vec<&str> = arguments.chain([program, comm, interpreter]).collect();
     const KINDS: [(&[&str], &str); 9] = [
         (
             &["gunicorn"],
@@ -222,6 +225,7 @@ mod tests {
             instead,
             pid,
             argv: &argv(command),
+            interpreter: None,
             shell,
             wanted: &wanted(),
         })
@@ -312,6 +316,7 @@ mod tests {
             instead: Instead::Nothing(std::slice::from_ref(&admin)),
             pid: 9,
             argv: &argv("./serve.sh"),
+            interpreter: None,
             shell: Some("sh"),
             wanted: &[http, admin.clone()],
         });
@@ -334,11 +339,13 @@ mod tests {
 
     #[test]
     fn servers_come_before_their_interpreters() {
-        let how = |comm: &str, words: &str| snippet(comm, &argv(words)).unwrap_or_default();
+        let how = |comm: &str, words: &str| snippet(comm, None, &argv(words)).unwrap_or_default();
         assert!(how("python3", "/usr/bin/python3 /usr/bin/gunicorn app:app").contains("gunicorn"));
         assert!(how("gunicorn", "gunicorn app:app").contains("gunicorn"));
         assert!(how("python3", "python3 -m uvicorn app:app").contains("--fd 3"));
         assert!(how("app", "./app").is_empty());
+        let script = snippet("app.py", Some("/usr/bin/python3"), &argv("./app.py"));
+        assert_eq!(script, Some("socket.socket(fileno=3)"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod faults;
 mod intent;
 mod leftovers;
 mod listeners;
+mod mistakes;
 mod newcomers;
 mod refusals;
 mod releases;

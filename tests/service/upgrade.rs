@@ -98,7 +98,7 @@ fn upgrades_are_counted_by_how_they_ended() {
     let counts = || service.status()["upgrades"].clone();
     let of = |succeeded, failed, rolled_back| json!({"succeeded": succeeded, "failed": failed, "rolled_back": rolled_back});
     assert_eq!(counts(), of(0, 0, 0), "the first start is no upgrade");
-    service.handover("upgrade", &[]).says(0, &[]);
+    service.handover("upgrade", &["--env", "A=1"]).says(0, &[]);
     assert_eq!(counts(), of(1, 0, 0));
     service.upgrade_to(&Broken::at_once()).says(1, &[]);
     assert_eq!(counts(), of(1, 1, 0), "it never got ready");

@@ -26,7 +26,10 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// Something could not be made or opened.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error(
+        "cannot {what} {}: {source}; make it so that this user may write there, or choose another with --runtime-dir",
+        path.display()
+    )]
     Io {
         /// "make", "open", "lock".
         what: &'static str,

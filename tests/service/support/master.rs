@@ -239,6 +239,12 @@ impl Service {
         }
     }
 
+    /// `kill -9` for the master; its workers live on.
+    pub fn kill_master(&mut self) {
+        let _ = self.child.kill();
+        eventually("the killed master is gone", || self.exit());
+    }
+
     /// `kill -9` for the master and, since nobody takes them over yet, its workers.
     pub fn kill_all(&mut self) {
         let _ = self.child.kill();

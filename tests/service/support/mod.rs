@@ -12,12 +12,12 @@ mod programs;
 mod start;
 mod wait;
 
-pub use ended::Ended;
+pub use ended::{Ended, finish};
 pub use http::{Answer, Kept, get, get_unix};
 pub use load::Load;
 pub use master::Service;
 pub use programs::{
     Broken, debian, example_server, python, python_code, server, server_saying, sh,
 };
-pub use start::{Start, call};
+pub use start::{Start, call, clean};
 pub use wait::{PATIENCE, eventually, free_port};

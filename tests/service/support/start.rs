@@ -172,7 +172,8 @@ pub fn call(verb: &str, runtime_dir: &Path, words: &[&str]) -> Ended {
     finish(command)
 }
 
-fn clean(command: &mut Command) {
+/// Takes out of the environment what says that somebody supervises.
+pub fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let of_a_supervisor = ["HANDOVER_", "LISTEN_", "WATCHDOG_"];
