@@ -3,7 +3,7 @@
 # make bench        every figure of the project, beside its peers: about 40 minutes
 # make bench-quick  the same with small numbers: two minutes
 # make fuzz         the property tests with many more cases (CASES=20000)
-# make install      into $(PREFIX)/bin (/usr/local)
+# make install      into $(PREFIX)/bin (/usr/local), the units into $(PREFIX)/lib/systemd/system
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -11,7 +11,7 @@ CASES  ?= 20000
 NEXTEST := $(shell $(CARGO) nextest --version 2>/dev/null)
 DENY    := $(shell $(CARGO) deny --version 2>/dev/null)
 
-.PHONY: check fmt lint doc deny test bench bench-quick bench-build fuzz build install clean
+.PHONY: check fmt lint doc deny test bench bench-quick bench-build fuzz build install units clean
 
 check: fmt lint doc deny test
 
@@ -57,6 +57,13 @@ build:
 
 install: build
 	install -D -m 0755 target/release/handover $(DESTDIR)$(PREFIX)/bin/handover
+	$(MAKE) units
+
+units:
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in handover@.service handover@.socket; do \
+		sed 's|/usr/local/bin/|$(PREFIX)/bin/|' "systemd/$$unit" > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit" || exit 1; \
+	done
 
 clean:
 	$(CARGO) clean

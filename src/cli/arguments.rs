@@ -11,6 +11,7 @@ use super::config::ShowConfig;
 use super::events::Events;
 use super::history::History;
 use super::logs::Logs;
+use super::meant;
 use super::promote::Promote;
 use super::reload::Reload;
 use super::rollback::Rollback;
@@ -77,14 +78,19 @@ const LATER: &[(&str, &str)] = &[
 /// What the arguments say.
 pub(super) enum Parsed {
     Verb(Box<Verb>),
-    /// Help, a version, or what is wrong.
-    Clap(clap::Error),
+    /// Help, a version, or what is wrong; and what was probably meant.
+    Clap(clap::Error, Option<String>),
     /// A verb of a later version.
     Later(String),
 }
 
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
-    let error = match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let verb = arguments
+        .get(1)
+        .and_then(|word| word.to_str())
+        .map(str::to_owned);
+    let mut error = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => return Parsed::Verb(Box::new(arguments.verb)),
         Err(error) => error,
     };
@@ -101,16 +107,8 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             "`{verb}` comes in a later version{semicolon}{instead}"
         ));
     }
-    Parsed::Clap(error)
-}
-
-/// The commonest first mistake: a program without the `--` before it.
-pub(super) fn dashes_forgotten(error: &clap::Error) -> Option<String> {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
-        return None;
-    };
-    let is_word = error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-');
-    is_word.then(|| format!("hint: a program stands behind `--`: handover … -- {word}"))
+    let hint = meant::hint(&mut error, verb.as_deref());
+    Parsed::Clap(error, hint)
 }
 
 /// The whole command line, for manual pages and completions.

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::terminal::{Terminal, Tone};
 use super::{Exit, Failure};
-use crate::config::{self, Fault};
+use crate::config::{self, Fault, Faults};
+use crate::logging::visible;
 use crate::master;
 
 /// Validate a config file: every fault at once
@@ -32,11 +33,17 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
-        let (faults, warnings) = match config::check(&self.file) {
-            Ok(loaded) if self.file_only => (None, loaded.warnings),
-            Ok(loaded) => (master::look_up(&loaded).err(), loaded.warnings),
-            Err(faults) => (Some(faults), Vec::new()),
-        };
+        let (loaded, mut found) = config::examine(&self.file);
+        if let Some(loaded) = loaded.as_ref().filter(|_| !self.file_only) {
+            found.extend(match found.is_empty() {
+                true => master::look_up(loaded)
+                    .err()
+                    .map_or_else(Vec::new, |it| it.0),
+                false => master::look_up_sound(loaded),
+            });
+        }
+        let faults = (!found.is_empty()).then(|| Faults::in_order(found));
+        let warnings = loaded.map_or_else(Vec::new, |loaded| loaded.warnings);
         let file = self.file.display();
         if self.json {
             let list = |faults: &[Fault]| faults.iter().map(Fault::to_json).collect::<Vec<_>>();
@@ -62,7 +69,8 @@ impl Check {
             match &faults {
                 Some(faults) => {
                     let word = terminal.err_paint().tone(Tone::Bad, "error:");
-                    terminal.tell(&format!("{word} {}", faults.to_string().trim_end()))?;
+                    let told = visible(faults.to_string().trim_end());
+                    terminal.tell(&format!("{word} {told}"))?;
                 }
                 None => terminal.say(&format!("{file}: good"))?,
             }
@@ -146,6 +154,27 @@ mod tests {
         ] {
             assert!(err.contains(said), "{said:?} is not in {err}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_beside_what_is_wrong_where_its_own_key_is_sound() {
+        let both = LACKING.replacen("[app]", "[app]\nworkerss = 2\nworkers = 0", 1);
+        let (exit, _, err) = check(&both, false);
+        assert_eq!(exit, Exit::Usage, "{err}");
+        for said in [
+            "workerss",
+            "app.workers must be",
+            "no-such-program",
+            "no-such-user",
+            "9 faults in",
+        ] {
+            assert!(err.contains(said), "{said:?} is not in {err}");
+        }
+        // Where it would be looked for is not known.
+        let elsewhere = LACKING.replacen("\"/no/such/place\"", "7", 1);
+        let (_, _, err) = check(&elsewhere, false);
+        assert!(err.contains("no-such-user"), "{err}");
+        assert!(!err.contains("no-such-program"), "{err}");
     }
 
     #[test]

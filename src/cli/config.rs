@@ -7,9 +7,12 @@ use clap::Args;
 use super::table::{Cell, Table};
 use super::target::Target;
 use super::terminal::{Paint, Terminal, Tone};
-use super::text::clean;
+use super::text::{clean, fit};
 use super::{Exit, Failure};
 use crate::control::view::{ConfigValue, ConfigView};
+
+/// A value longer than this is cut: `--json` has it all.
+const VALUE_MAX: usize = 160;
 
 /// The effective config, each value with where it came from
 #[derive(Debug, PartialEq, Args)]
@@ -46,7 +49,7 @@ fn page(config: &ConfigView, set: bool, paint: Paint) -> String {
         let tone = if default { Tone::Dim } else { Tone::Plain };
         table.row(vec![
             Cell::new(&value.key).tone(tone),
-            Cell::new(shown(value)).tone(tone),
+            Cell::new(fit(&clean(&shown(value)), VALUE_MAX)).tone(tone),
             Cell::new(&value.origin).tone(Tone::Dim),
         ]);
     }

@@ -17,7 +17,7 @@ pub(super) struct Events {
     /// Go on with what happens
     #[arg(short, long)]
     follow: bool,
-    /// Only events after this number
+    /// Only events after this number, which stands at the front of each
     #[arg(long, value_name = "SEQ")]
     since: Option<u64>,
 }
@@ -61,7 +61,7 @@ impl Events {
     }
 }
 
-/// When, and what as a sentence; the fields of a kind that is not known.
+/// Its number (for `--since`), when, and what as a sentence; the fields of a kind that is not known.
 fn line(view: &EventView, paint: Paint) -> String {
     let event = view.event();
     let sentence = match &event {
@@ -79,7 +79,7 @@ fn line(view: &EventView, paint: Paint) -> String {
         Some(Severity::Warning) => Tone::Warn,
         Some(Severity::Info) | None => Tone::Plain,
     };
-    let time = paint.tone(Tone::Dim, &view.at.to_string());
+    let time = paint.tone(Tone::Dim, &format!("{:>5}  {}", view.seq, view.at));
     // One event, one line, whatever a reason holds.
     format!(
         "{time}  {}",
@@ -100,7 +100,7 @@ mod tests {
         };
         assert_eq!(
             line(&EventView::new(1, at, &event), Paint(false)),
-            "2026-03-21T17:04:05.120Z  the config has a fault, nothing changed: one; two"
+            "    1  2026-03-21T17:04:05.120Z  the config has a fault, nothing changed: one; two"
         );
     }
 
@@ -110,7 +110,7 @@ mod tests {
         let view: EventView = serde_json::from_str(json).expect("an event");
         assert_eq!(
             line(&view, Paint(false)),
-            "2026-03-21T17:04:05.120Z  lost by=3 s=\"a\""
+            "    1  2026-03-21T17:04:05.120Z  lost by=3 s=\"a\""
         );
     }
 }

@@ -98,7 +98,11 @@ fn reason(operation: &OperationView) -> Option<String> {
         .as_ref()
         .map(|first| format!("joined {first}"));
     let both: Vec<String> = joined.into_iter().chain(operation.reason.clone()).collect();
-    (!both.is_empty()).then(|| both.join(": "))
+    let hint = operation
+        .hint
+        .as_ref()
+        .map_or_else(String::new, |hint| format!("; {hint}"));
+    (!both.is_empty()).then(|| both.join(": ") + &hint)
 }
 
 fn user_name(uid: u32) -> Option<String> {
@@ -135,6 +139,7 @@ mod tests {
             label: Some("v8".to_owned()),
             duration_ms: Some(1200),
             reason: Some("exit code 3".to_owned()),
+            hint: Some("write `exec`".to_owned()),
             ..operation("up_8", OperationKind::Upgrade, 1000)
         };
         let history = HistoryView {
@@ -148,7 +153,7 @@ ID     KIND     GENERATION  LABEL  RESULT  BEGAN                  TOOK  ASKED BY
 up_10  upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)      joined up_9
 up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
 up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
-exit code 3"
+exit code 3; write `exec`"
         );
     }
 

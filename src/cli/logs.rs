@@ -47,6 +47,9 @@ impl Logs {
                 Err(error) => return Err(error.into()),
             };
             self.show(terminal, &logs)?;
+            if after.is_none() && logs.lines.is_empty() && !self.target.json {
+                terminal.tell(&format!("{}: no output yet", master.name))?;
+            }
             if !self.follow {
                 return Ok(Exit::Done);
             }

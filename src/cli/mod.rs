@@ -16,6 +16,7 @@ mod failure;
 mod history;
 mod interrupt;
 mod logs;
+mod meant;
 mod operation;
 mod outcome;
 mod progress;
@@ -57,10 +58,10 @@ fn main_with(
     let mut terminal = Terminal::of_this_process();
     let verb = match parse(arguments) {
         Parsed::Verb(verb) => verb,
-        Parsed::Clap(error) => {
+        Parsed::Clap(error, hint) => {
             // A closed pipe under `--help | head` is nobody's fault.
             let _ = error.print();
-            if let Some(hint) = arguments::dashes_forgotten(&error) {
+            if let Some(hint) = hint {
                 let _ = terminal.tell(&hint);
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));

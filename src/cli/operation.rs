@@ -228,7 +228,8 @@ impl Wait<'_> {
             }
         }
         let failure = Failure::new(Exit::NoMaster, format_args!("{message} and no other came"));
-        Err(failure.hint("nothing is known of how it ended; when a master runs: handover status"))
+        let hint = "nothing is known of how it ended; when a master runs:";
+        Err(failure.hint(format_args!("{hint} {}", self.status())))
     }
 
     fn tell(self, reply: &Reply) -> Result<Exit, Failure> {
@@ -254,10 +255,12 @@ impl Wait<'_> {
         }
         if exit == Exit::Done {
             if !self.target.json {
-                self.terminal.say(&outcome::success(name, &operation))?;
+                self.terminal
+                    .say(&outcome::success(&operation, name, self.target))?;
             }
         } else {
-            let report = outcome::failure(name, &operation, self.advised, self.terminal);
+            let report =
+                outcome::failure(&operation, name, self.target, self.advised, self.terminal);
             self.terminal.tell(&report)?;
         }
         Ok(exit)
@@ -285,11 +288,11 @@ impl Wait<'_> {
         let message = format!("{name}: interrupted; {kind} {id} goes on");
         let failure = Failure::new(Exit::Interrupted, message);
         match self.order.verb {
-            "abort" | "stop" => {
-                failure.hint(format_args!("to see how it goes: handover status {name}"))
-            }
+            "abort" | "stop" => failure.hint(format_args!("to see how it goes: {}", self.status())),
             _ => failure.hint(format_args!(
-                "to undo it: handover abort {name}; to see how it goes: handover status {name}"
+                "to undo it: {}; to see how it goes: {}",
+                self.target.command(format_args!("abort {name}")),
+                self.status()
             )),
         }
     }
@@ -307,7 +310,13 @@ impl Wait<'_> {
             _ => format!("{name}: {kind} {id} did not end within {waited} and goes on"),
         };
         let failure = Failure::new(Exit::TimedOut, message);
-        failure.hint(format_args!("to see how it goes: handover status {name}"))
+        failure.hint(format_args!("to see how it goes: {}", self.status()))
+    }
+
+    /// The command that says what runs.
+    fn status(&self) -> String {
+        self.target
+            .command(format_args!("status {}", self.master.name))
     }
 
     fn forgotten(&self) -> Failure {
@@ -318,7 +327,7 @@ impl Wait<'_> {
              one before"
         );
         let failure = Failure::new(Exit::Incomplete, message);
-        failure.hint(format_args!("what runs: handover status {name}"))
+        failure.hint(format_args!("what runs: {}", self.status()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The last words of a command that waited.
 
 use super::Exit;
+use super::target::Target;
 use super::terminal::{Terminal, Tone};
 use super::text::clean;
 use crate::control::view::{OperationKind, OperationResult, OperationView};
@@ -15,7 +16,7 @@ pub(super) fn exit(operation: &OperationView) -> Exit {
 }
 
 /// One line: what is now.
-pub(super) fn success(name: &str, operation: &OperationView) -> String {
+pub(super) fn success(operation: &OperationView, name: &str, target: &Target) -> String {
     let name = clean(name);
     let serving = operation.to.or(operation.from);
     let generation = serving.map_or_else(String::new, |number| format!("generation {number}"));
@@ -31,10 +32,8 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
                 .map(|n| format!(" has {} now", Count(n, "worker")));
             format!("{name}: {generation}{}", workers.unwrap_or_default())
         }
-        _ if operation.canary => canary(&name, operation),
-        _ if operation.unchanged => {
-            format!("{name}: nothing changed; {generation} serves on")
-        }
+        _ if operation.canary => canary(&name, operation, target),
+        _ if operation.unchanged => unchanged(operation, &name, target),
         _ => {
             let how = how(operation);
             let how = if how.is_empty() {
@@ -42,13 +41,24 @@ pub(super) fn success(name: &str, operation: &OperationView) -> String {
             } else {
                 format!(" ({how})")
             };
-            format!("{name}: {generation} is active{how}{}", old(operation))
+            let back = operation
+                .back_to
+                .map_or_else(String::new, |back| match &operation.label {
+                    Some(label) => {
+                        format!(" with the release of generation {back}, {}", clean(label))
+                    }
+                    None => format!(" with the release of generation {back}"),
+                });
+            format!(
+                "{name}: {generation} is active{back}{how}{}",
+                old(operation)
+            )
         }
     }
 }
 
 /// What stands, and how to go on.
-fn canary(name: &str, operation: &OperationView) -> String {
+fn canary(name: &str, operation: &OperationView, target: &Target) -> String {
     let number = |number: Option<u32>| number.map_or_else(String::new, |number| number.to_string());
     let workers = operation.workers.unwrap_or(1);
     let verb = if workers == 1 { "stands" } else { "stand" };
@@ -66,11 +76,40 @@ fn canary(name: &str, operation: &OperationView) -> String {
         None => "without either it stays".to_owned(),
     };
     format!(
-        "{name}: {} of generation {} {verb} as a canary beside generation {}{how}\nto go on: handover \
-         promote {name}; to go back: handover abort {name}; {end}",
+        "{name}: {} of generation {} {verb} as a canary beside generation {}{how}\nto go on: {}; to go back: {}; {end}",
         Count(workers, "worker"),
         number(operation.to),
         number(operation.from),
+        target.command(format_args!("promote {name}")),
+        target.command(format_args!("abort {name}")),
+    )
+}
+
+/// No new generation was made; but not everything that a config says needs one.
+fn unchanged(operation: &OperationView, name: &str, target: &Target) -> String {
+    let serving = operation.to.or(operation.from).unwrap_or_default();
+    let mut parts = Vec::new();
+    if !operation.applied.is_empty() {
+        parts.push(format!("applied: {}", operation.applied.join(", ")));
+    }
+    if !operation.pending.is_empty() {
+        let verb = if operation.pending.len() == 1 {
+            "takes"
+        } else {
+            "take"
+        };
+        parts.push(format!(
+            "{} {verb} effect with the next generation: {}",
+            operation.pending.join(", "),
+            target.command(format_args!("upgrade {name}"))
+        ));
+    }
+    if parts.is_empty() {
+        return format!("{name}: nothing changed; generation {serving} serves on");
+    }
+    format!(
+        "{name}: the release did not change, generation {serving} serves on; {}",
+        parts.join("; ")
     )
 }
 
@@ -86,7 +125,10 @@ fn how(operation: &OperationView) -> String {
     let baked = operation
         .bake_ms
         .filter(|ms| *ms > 0)
-        .map(|ms| format!("baked {}", Span(ms)));
+        .map(|ms| match operation.bake_left_ms {
+            Some(left) => format!("promoted after {} of {}", Span(ms), Span(ms + left)),
+            None => format!("baked {}", Span(ms)),
+        });
     let all: Vec<String> = [workers, ready, baked].into_iter().flatten().collect();
     all.join(", ")
 }
@@ -103,8 +145,9 @@ fn old(operation: &OperationView) -> String {
 /// What failed, the failing worker's last lines, what can be done, and what serves now. `advised`: what can be done
 /// was shown already.
 pub(super) fn failure(
-    name: &str,
     operation: &OperationView,
+    name: &str,
+    target: &Target,
     advised: bool,
     terminal: &Terminal,
 ) -> String {
@@ -139,14 +182,15 @@ pub(super) fn failure(
         let words = hint.strip_prefix("hint:").unwrap_or(&hint);
         text += &format!("\n{}{words}", paint.tone(Tone::Strong, "hint:"));
     }
-    text + &now(name, operation)
+    text + &now(operation, name, target)
 }
 
 /// What serves after a failure.
-fn now(name: &str, operation: &OperationView) -> String {
+fn now(operation: &OperationView, name: &str, target: &Target) -> String {
     match (operation.result, operation.from) {
         (Some(OperationResult::Incomplete | OperationResult::Unknown) | None, _) => {
-            format!("\nwhat runs: handover status {}", clean(name))
+            let status = target.command(format_args!("status {}", clean(name)));
+            format!("\nwhat runs: {status}")
         }
         (Some(OperationResult::Superseded), _) | (_, None) => String::new(),
         (_, Some(from)) => format!("\ngeneration {from} serves as before"),
@@ -160,7 +204,11 @@ mod tests {
     use crate::control::Caller;
 
     fn told(operation: &OperationView, advised: bool) -> String {
-        failure("web", operation, advised, &files().0)
+        failure(operation, "web", &Target::default(), advised, &files().0)
+    }
+
+    fn told_well(operation: &OperationView) -> String {
+        success(operation, "web", &Target::default())
     }
 
     fn operation(kind: OperationKind, result: OperationResult) -> OperationView {
@@ -185,7 +233,7 @@ mod tests {
     #[test]
     fn success_is_one_line() {
         assert_eq!(
-            success("web", &upgraded()),
+            told_well(&upgraded()),
             "web: generation 8 is active (2 workers, ready in 112 ms by epoll_wait on http, baked \
              1 s); generation 7 drains, 20 s at most"
         );
@@ -193,7 +241,7 @@ mod tests {
             drained: true,
             ..upgraded()
         };
-        assert!(success("web", &drained).ends_with("; generation 7 is drained"));
+        assert!(told_well(&drained).ends_with("; generation 7 is drained"));
         let first = OperationView {
             from: None,
             ready_by: None,
@@ -202,7 +250,7 @@ mod tests {
             ..upgraded()
         };
         assert_eq!(
-            success("web", &first),
+            told_well(&first),
             "web: generation 8 is active (1 worker, ready in 112 ms)"
         );
     }
@@ -217,7 +265,7 @@ mod tests {
             ..upgraded()
         };
         assert_eq!(
-            success("web", &canary),
+            told_well(&canary),
             "web: 1 worker of generation 8 stands as a canary beside generation 7 (ready in 112 ms by \
              epoll_wait on http, baked 1 s)\nto go on: handover promote web; to go back: handover abort \
              web; without either it is aborted in 10 min"
@@ -227,7 +275,7 @@ mod tests {
             workers: Some(2),
             ..canary
         };
-        let text = success("web", &stays);
+        let text = told_well(&stays);
         assert!(text.starts_with("web: 2 workers of generation 8 stand as a canary"));
         assert!(text.ends_with("; without either it stays"));
     }
@@ -235,27 +283,65 @@ mod tests {
     #[test]
     fn each_verb_has_its_success() {
         let done = |kind| operation(kind, OperationResult::Done);
-        assert_eq!(success("web", &done(OperationKind::Stop)), "web: stopped");
+        assert_eq!(told_well(&done(OperationKind::Stop)), "web: stopped");
         assert_eq!(
-            success("web", &done(OperationKind::Abort)),
+            told_well(&done(OperationKind::Abort)),
             "web: aborted; generation 7 serves as before"
         );
         let scaled = OperationView {
             workers: Some(4),
             ..done(OperationKind::Scale)
         };
-        assert_eq!(
-            success("web", &scaled),
-            "web: generation 7 has 4 workers now"
-        );
+        assert_eq!(told_well(&scaled), "web: generation 7 has 4 workers now");
         let same = OperationView {
             unchanged: true,
             ..done(OperationKind::Reload)
         };
         assert_eq!(
-            success("web", &same),
+            told_well(&same),
             "web: nothing changed; generation 7 serves on"
         );
+    }
+
+    #[test]
+    fn a_reload_without_a_new_generation_tells_what_is_in_force_and_what_is_not() {
+        let same = OperationView {
+            unchanged: true,
+            applied: vec!["upgrade.bake".to_owned(), "drain.timeout".to_owned()],
+            pending: vec!["app.workers".to_owned()],
+            ..operation(OperationKind::Reload, OperationResult::Done)
+        };
+        let elsewhere = Target {
+            runtime_dir: Some("/x y".into()),
+            ..Target::default()
+        };
+        assert_eq!(
+            success(&same, "web", &elsewhere),
+            "web: the release did not change, generation 7 serves on; applied: upgrade.bake, drain.timeout; \
+             app.workers takes effect with the next generation: handover upgrade web --runtime-dir '/x y'"
+        );
+    }
+
+    #[test]
+    fn a_rollback_says_where_to_and_a_promotion_what_it_saved() {
+        let back = OperationView {
+            kind: OperationKind::Rollback,
+            back_to: Some(5),
+            label: Some("v5".to_owned()),
+            ..upgraded()
+        };
+        let text = told_well(&back);
+        assert!(
+            text.starts_with("web: generation 8 is active with the release of generation 5, v5 ("),
+            "{text}"
+        );
+        let promoted = OperationView {
+            bake_ms: Some(300),
+            bake_left_ms: Some(4700),
+            ..upgraded()
+        };
+        let text = told_well(&promoted);
+        assert!(text.contains(", promoted after 300 ms of 5 s)"), "{text}");
     }
 
     #[test]

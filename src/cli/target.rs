@@ -1,11 +1,11 @@
 //! Which master a verb speaks to.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::text::clean;
+use super::text::{clean, shell};
 use super::{Exit, Failure};
 use crate::control::client::{Looked, Master, NotFound, locate};
 
@@ -36,6 +36,15 @@ impl Target {
         locate(self.name.as_deref(), self.runtime_dir.as_deref()).await
     }
 
+    /// `handover WORDS`, to be copied: with the flag by which this master was found.
+    pub(super) fn command(&self, words: impl Display) -> String {
+        let place = self.runtime_dir.as_ref().map_or_else(String::new, |place| {
+            let place = clean(&place.display().to_string());
+            format!(" --runtime-dir {}", shell(&[place]))
+        });
+        format!("handover {words}{place}")
+    }
+
     fn explain(&self, refusal: NotFound, verb: &str, number: Option<&str>) -> Failure {
         match refusal {
             NotFound::Several(masters) => several(&masters, verb),
@@ -47,12 +56,15 @@ impl Target {
             } => {
                 let looked: Vec<String> = looked.iter().map(Looked::to_string).collect();
                 let called = name.as_ref().map(|name| format!(" called {name}"));
+                let looked = match looked.is_empty() {
+                    true => String::new(),
+                    false => format!(" (looked in {})", looked.join(", ")),
+                };
                 let message = format!(
-                    "no handover{} is running here (looked in {})",
-                    called.unwrap_or_default(),
-                    looked.join(", ")
+                    "no handover{} is running here{looked}",
+                    called.unwrap_or_default()
                 );
-                let hint = match instead(name.as_deref(), &others, verb, number) {
+                let hint = match self.instead(name.as_deref(), &others, verb, number) {
                     Some(hint) => hint,
                     None if denied => "ask as root, or as the user that the service runs as".into(),
                     None => "start one: handover run --listen :8080 -- ./server".into(),
@@ -67,51 +79,56 @@ impl Target {
             }
         }
     }
-}
 
-/// What was probably meant by a name that no master has.
-fn instead(
-    name: Option<&str>,
-    others: &[Master],
-    verb: &str,
-    number: Option<&str>,
-) -> Option<String> {
-    let name = name?;
-    let first = &others.first()?.name;
-    // `rollback 7`, `logs 8.0`: what stands there is a name.
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits(name)
-        && let Some(flag) = number
-    {
-        return Some(format!(
-            "for generation {name}: handover {verb} {first} {flag} {name}"
-        ));
-    }
-    if verb == "logs"
-        && name
-            .split_once('.')
-            .is_some_and(|(a, b)| digits(a) && digits(b))
-    {
-        return Some(format!(
-            "for worker {name}: handover logs {first} --worker {name}"
-        ));
-    }
-    let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
-    let running = format!("running here: {}", names.join(", "));
-    let nearest = others
-        .iter()
-        .map(|master| {
-            (
-                strsim::damerau_levenshtein(name, &master.name),
-                &master.name,
-            )
-        })
-        .min();
-    match nearest {
-        Some((distance, nearest)) if distance <= 2 => Some(format!(
-            "did you mean {nearest}? handover {verb} {nearest}; {running}"
-        )),
-        _ => Some(running),
+    /// What was probably meant by a name that no master has.
+    fn instead(
+        &self,
+        name: Option<&str>,
+        others: &[Master],
+        verb: &str,
+        number: Option<&str>,
+    ) -> Option<String> {
+        let name = name?;
+        let first = &others.first()?.name;
+        // `rollback 7`, `logs 8.0`: what stands there is a name.
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits(name)
+            && let Some(flag) = number
+        {
+            return Some(format!(
+                "for generation {name}: {}",
+                self.command(format_args!("{verb} {first} {flag} {name}"))
+            ));
+        }
+        if verb == "logs"
+            && name
+                .split_once('.')
+                .is_some_and(|(a, b)| digits(a) && digits(b))
+        {
+            return Some(format!(
+                "for worker {name}: {}",
+                self.command(format_args!("logs {first} --worker {name}"))
+            ));
+        }
+        let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
+        let running = format!("running here: {}", names.join(", "));
+        let nearest = others
+            .iter()
+            .map(|master| {
+                (
+                    strsim::damerau_levenshtein(name, &master.name),
+                    &master.name,
+                )
+            })
+            .min();
+        match nearest {
+            Some((distance, nearest)) if distance <= 2 => Some(format!(
+                "did you mean {nearest}? {}; {running}",
+                self.command(format_args!("{verb} {nearest}"))
+            )),
+            _ => Some(running),
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Text from elsewhere, made fit for a terminal.
 
+use crate::logging::is_unseen;
+
 /// `text` without what could steer a terminal: escape sequences are taken out
-/// (most are colours), other control characters are shown as `�`. A worker's
-/// output must not be able to type into root's shell.
+/// (most are colours), other control characters are shown as `�`, and those that reorder or hide
+/// others as `\u{202e}`. A worker's output must not be able to type into root's shell.
 pub(super) fn clean(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -12,6 +14,7 @@ pub(super) fn clean(text: &str) -> String {
             '\n' | '\t' => result.push(char),
             // C1 controls are escape sequences of one character.
             _ if char.is_control() => result.push('\u{fffd}'),
+            _ if is_unseen(char) => result.extend(char.escape_unicode()),
             _ => result.push(char),
         }
     }
@@ -118,6 +121,8 @@ mod tests {
             ("\u{9b}31mx", "\u{fffd}31mx"),
             ("cut \u{1b}[", "cut "),
             ("\u{1b}", ""),
+            ("v\u{202e}2", "v\\u{202e}2"),
+            ("a\u{200b}\u{2028}b", "a\\u{200b}\\u{2028}b"),
         ] {
             assert_eq!(clean(dirty), cleaned);
         }

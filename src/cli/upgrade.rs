@@ -27,7 +27,7 @@ pub(super) struct Upgrade {
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     /// A name for people: a version, a commit
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = label)]
     label: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
@@ -105,6 +105,13 @@ impl Upgrade {
             drained: self.drained,
             systemd: self.systemd,
         })
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("it is empty; leave --label out for an upgrade without a label".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 

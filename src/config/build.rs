@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::fault::{Fault, Origin, Place, Snippet};
 use super::key::{Key, Store, variable_of};
 use super::raw::{Fix, Item, Raw, Wrong, quote, shown};
+use super::rules::without_later;
 use super::source::Source;
 use super::types::{Config, Listen};
 
@@ -77,7 +78,7 @@ impl<'t> Build<'t> {
             Err(wrong) => Err(wrong),
         };
         if let Err(wrong) = result {
-            self.fault(&at, key.path, wrong);
+            self.fault(&at, key.path, without_later(key.path, wrong));
         }
         self.set.insert(key.path.to_owned(), at);
     }

@@ -1,6 +1,6 @@
 //! The layers together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,8 @@ pub struct Loaded {
     places: BTreeMap<String, (Place, Option<Snippet>)>,
     /// Where everything else could stand.
     nowhere: Place,
+    /// Keys whose value has a fault: what stands for them here is what they would be without it.
+    broken: BTreeSet<String>,
 }
 
 impl Loaded {
@@ -47,6 +49,16 @@ impl Loaded {
             Place::File(file) => Some(file),
             _ => None,
         }
+    }
+
+    /// Whether somebody said this key.
+    pub fn is_said(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    /// Whether somebody said this key, and nothing is wrong with what was said.
+    pub fn is_sound(&self, key: &str) -> bool {
+        self.is_said(key) && !self.broken.contains(key)
     }
 
     /// A fault of a key (`app.user`, `listen[0].address`) that only a look at the machine shows; it is told at
@@ -109,11 +121,35 @@ pub fn check(file: &Path) -> Result<Loaded, Faults> {
     })
 }
 
+/// As [`check`]; beside the faults comes what could be read, of which [`Loaded::is_sound`] tells what to trust.
+/// None where the file cannot be read at all.
+pub fn examine(file: &Path) -> (Option<Loaded>, Vec<Fault>) {
+    let read = read::bytes(file).and_then(|bytes| {
+        let text = read::text(file, &bytes)?;
+        Ok(examine_source(Some(Source::new(file, text)), &[], &[]))
+    });
+    match read {
+        Ok((loaded, faults)) => (Some(loaded), faults),
+        Err(faults) => (None, faults.0),
+    }
+}
+
 fn finish(
     source: Option<Source<'_>>,
     env: &[(OsString, OsString)],
     flags: &[Setting],
 ) -> Result<Loaded, Faults> {
+    match examine_source(source, env, flags) {
+        (loaded, faults) if faults.is_empty() => Ok(loaded),
+        (_, faults) => Err(Faults::in_order(faults)),
+    }
+}
+
+fn examine_source(
+    source: Option<Source<'_>>,
+    env: &[(OsString, OsString)],
+    flags: &[Setting],
+) -> (Loaded, Vec<Fault>) {
     let mut build = Build::new(source);
     let blank = build
         .source
@@ -138,9 +174,6 @@ fn finish(
     } else {
         rules::check(&mut build);
     }
-    if !build.faults.is_empty() {
-        return Err(Faults::in_order(build.faults));
-    }
     let (mut origins, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (key, at) in all_keys(&build) {
         if let Some(at) = at {
@@ -155,13 +188,15 @@ fn finish(
         .into_iter()
         .map(|listener| listener.listen)
         .collect();
-    Ok(Loaded {
+    let loaded = Loaded {
         config,
         origins,
         warnings: build.warnings,
         places,
         nowhere,
-    })
+        broken: build.broken,
+    };
+    (loaded, build.faults)
 }
 
 /// The file cannot be read at all; what else is wrong is told as well.

@@ -49,11 +49,11 @@ pub use fuzz::fuzz;
 pub use key::{Applies, Key};
 pub use keys::{find, keys};
 pub use layers::{Setting, Value};
-pub use load::{Loaded, Sources, check, load, load_text};
+pub use load::{Loaded, Sources, check, examine, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
     App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
     Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };
-pub use units::write_size;
+pub use units::{read_duration, write_size};

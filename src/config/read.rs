@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::fault::{Fault, Faults, Place};
+use super::suggest;
 
 /// No config is larger; more is refused before it is read.
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -127,13 +128,37 @@ fn hint_for(path: &Path, error: &io::Error) -> String {
                 "the directory {} does not exist either; check the path",
                 dir.display()
             ),
-            None => "check the name".into(),
+            None => match neighbour(path) {
+                Some(near) => format!("did you mean {near}?"),
+                None if path.is_absolute() => "check the name".into(),
+                None => {
+                    "check the name: a relative one counts from where handover was started".into()
+                }
+            },
         },
         io::ErrorKind::PermissionDenied => {
             "run as a user who may read it, or change its permissions".into()
         }
         _ => "check the path".into(),
     }
+}
+
+/// A file beside it whose name is nearly the same.
+fn neighbour(path: &Path) -> Option<String> {
+    // More is no directory of configs.
+    const LOOKED_AT_MAX: usize = 200;
+    let wanted = path.file_name()?.to_str()?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let entries = std::fs::read_dir(parent.unwrap_or(Path::new("."))).ok()?;
+    let names: Vec<String> = entries
+        .flatten()
+        .take(LOOKED_AT_MAX)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let near = suggest::nearest(wanted, names.iter().map(String::as_str))?;
+    Some(path.with_file_name(near).display().to_string())
 }
 
 /// The system's words without the number.

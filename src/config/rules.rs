@@ -7,8 +7,8 @@ mod upgrade;
 
 use std::time::Duration;
 
-use super::build::{Build, not_yet};
-use super::raw::Wrong;
+use super::build::{At, Build, not_yet};
+use super::raw::{Fix, Wrong, quote};
 use super::types::{ReadyOn, Route, WorkerOutput};
 use super::units::write_duration;
 
@@ -27,14 +27,50 @@ pub(crate) fn check(build: &mut Build<'_>) {
 
 /// Values of keys of this version that later versions bring.
 fn available(build: &mut Build<'_>) {
-    if let route @ (Route::Balance | Route::Session) = build.config.route {
-        let instead = "write route = \"direct\" and let the workers take the listeners they are given (LISTEN_FDS)";
-        build.rule("route", not_yet(route.as_str(), instead));
+    let route = build.config.route.as_str();
+    let output = build.config.log.worker_output.as_str();
+    for (key, value) in [("route", route), ("log.worker_output", output)] {
+        if let Some(instead) = later_value(key, value) {
+            build.rule(key, not_yet(value, instead));
+        }
     }
-    if build.config.log.worker_output == WorkerOutput::File {
-        let instead =
-            "write worker_output = \"journal\", or \"inherit\" and redirect handover's own output";
-        build.rule("log.worker_output", not_yet("file", instead));
+}
+
+/// What to do until a later version brings this value of a key.
+fn later_value(key: &str, value: &str) -> Option<&'static str> {
+    let later = match (key, value) {
+        ("route", _) => [Route::Balance, Route::Session]
+            .iter()
+            .any(|route| route.as_str() == value),
+        ("log.worker_output", _) => WorkerOutput::File.as_str() == value,
+        _ => false,
+    };
+    later.then_some(match key {
+        "route" => {
+            "write route = \"direct\" and let the workers take the listeners they are given (LISTEN_FDS)"
+        }
+        _ => "write worker_output = \"journal\", or \"inherit\" and redirect handover's own output",
+    })
+}
+
+/// A word that was mistyped and means what a later version brings: both are told at once, or the second would come
+/// as the answer to the first's correction.
+pub(super) fn without_later(key: &str, wrong: Wrong) -> Wrong {
+    let Some(Fix::Text(meant)) = &wrong.fix else {
+        return wrong;
+    };
+    let Some(instead) = later_value(key, meant) else {
+        return wrong;
+    };
+    let hint = format!(
+        "did you mean {}? It is not available in handover {} yet: {instead}",
+        quote(meant),
+        env!("CARGO_PKG_VERSION")
+    );
+    Wrong {
+        fix: None,
+        hint: Some(hint),
+        ..wrong
     }
 }
 
@@ -49,17 +85,7 @@ fn ready(build: &mut Build<'_>) {
     let timeout = write_duration(ready.timeout);
     if let ReadyOn::Uptime(uptime) = ready.on {
         if uptime >= ready.timeout {
-            let enough = write_duration(uptime + Duration::from_secs(10).min(uptime));
-            let wrong = Wrong::new(format!(
-                "waits for an uptime of {}, but ready.timeout gives up after {timeout}",
-                write_duration(uptime)
-            ));
-            build.rule(
-                "ready.on",
-                wrong.hint(format!(
-                    "write ready.timeout = \"{enough}\", or a shorter uptime"
-                )),
-            );
+            uptime_too_long(build, uptime, &timeout);
         }
     } else if ready.settle >= ready.timeout {
         let wrong = Wrong::new(format!(
@@ -105,6 +131,24 @@ fn ready(build: &mut Build<'_>) {
             wrong.hint("write ready = true in one [[listen]], or on = \"notify\""),
         );
     }
+}
+
+/// The timeout is to be changed where it was said, else where the uptime was.
+fn uptime_too_long(build: &mut Build<'_>, uptime: Duration, timeout: &str) {
+    let enough = write_duration(uptime + Duration::from_secs(10).min(uptime));
+    let longer = match (build.set.get("ready.on"), build.set.get("ready.timeout")) {
+        (_, Some(At::File(_))) | (Some(At::File(_)), None) => {
+            format!("timeout = \"{enough}\" under [ready]")
+        }
+        (_, Some(At::Variable(name, _))) => format!("{name}={enough}"),
+        _ => format!("--ready-timeout {enough}"),
+    };
+    let wrong = Wrong::new(format!(
+        "waits for an uptime of {}, but ready.timeout gives up after {timeout}",
+        write_duration(uptime)
+    ));
+    let hint = format!("write {longer}, or a shorter uptime");
+    build.rule("ready.on", wrong.hint(hint));
 }
 
 /// Output can decide only where it passes through handover.

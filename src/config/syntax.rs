@@ -116,9 +116,12 @@ fn stop(
 fn never_closed(source: &Source<'_>, open: Range<usize>) -> Stop {
     let bracket = source.text.get(open.start..open.start + 1).unwrap_or("[");
     let close = if bracket == "{" { "}" } else { "]" };
-    let wrong = Wrong::new(format!("this {bracket} is never closed"))
-        .hint(format!("add {close} after the last element"));
     let line = source.line_of(open.start);
+    let (at, wrong) = open_quote(source, line).unwrap_or_else(|| {
+        let wrong = Wrong::new(format!("this {bracket} is never closed"))
+            .hint(format!("add {close} after the last element"));
+        (open.start..open.start + 1, wrong)
+    });
     let next = (line + 1..source.lines()).find(|line| {
         let text = source.text[source.line_range(*line)].trim_start();
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
@@ -132,10 +135,46 @@ fn never_closed(source: &Source<'_>, open: Range<usize>) -> Stop {
     });
     let last = next.unwrap_or(source.lines()) - 1;
     Stop {
-        at: open.start..open.start + 1,
+        at,
         wrong,
         blank: source.line_range(line).start..source.line_range(last).end,
     }
+}
+
+/// `"./server]`: the last quote of this line that opens a string and has no partner.
+fn open_quote(source: &Source<'_>, line: usize) -> Option<(Range<usize>, Wrong)> {
+    let range = source.line_range(line);
+    let text = source.text.get(range.clone())?;
+    // These go over several lines.
+    if ["\"\"\"", "'''"].iter().any(|long| text.contains(long)) {
+        return None;
+    }
+    let mut open: Option<(usize, char)> = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match open {
+            Some((_, '"')) if escaped => escaped = false,
+            Some((_, '"')) if c == '\\' => escaped = true,
+            Some((_, quote)) if c == quote => open = None,
+            Some(_) => {}
+            None if c == '#' => break,
+            None if matches!(c, '"' | '\'') => open = Some((at, c)),
+            None => {}
+        }
+    }
+    let (at, quote) = open?;
+    let hint = match source.is_secret(range.start + at) {
+        true => format!("add the closing {quote}"),
+        false => {
+            let word = text[at..].trim_end_matches([' ', ',', ']', '}']);
+            format!("add the closing {quote}: {word}{quote}")
+        }
+    };
+    let at = range.start + at;
+    Some((
+        at..at + 1,
+        Wrong::new(format!("this {quote} is never closed")).hint(hint),
+    ))
 }
 
 /// Replaces bytes by spaces, so that every other byte keeps its place.
@@ -217,6 +256,9 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
     if source.is_secret(at.start) || source.is_secret(at.end.saturating_sub(1)) {
         return Wrong::new(format!("this is not TOML: {first}"))
             .hint("write NAME = \"VALUE\", in quotes");
+    }
+    if let Some((_, wrong)) = open_quote(source, source.line_of(at.start)) {
+        return wrong;
     }
     let hint = match first {
         "invalid boolean" if matches!(here.to_lowercase().as_str(), "true" | "false") => {

@@ -37,6 +37,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
         })
 }
 
+/// As [`duration`], with the whole message of what is wrong: for flags that are no keys.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|UnitError { message, fix }| {
+        let write = fix.map_or_else(String::new, |fix| format!("; write {fix}"));
+        format!("it {message}{write}")
+    })
+}
+
 fn not_a_duration(text: &str, digits: &str, unit: &str) -> UnitError {
     if !digits.is_empty() && unit.is_empty() {
         return UnitError {
@@ -46,8 +57,21 @@ fn not_a_duration(text: &str, digits: &str, unit: &str) -> UnitError {
     }
     UnitError {
         message: format!("must be a duration, not {}", super::raw::shown(text)),
-        fix: lenient_duration(text).or_else(|| Some("30s".into())),
+        fix: lenient_duration(text)
+            .or_else(|| mistyped_unit(digits, unit))
+            .or_else(|| Some("30s".into())),
     }
+}
+
+/// `10ss`, `5mn`, `3x`: the number stands, and the unit's first letter says what was meant.
+fn mistyped_unit(digits: &str, unit: &str) -> Option<String> {
+    if digits.is_empty() || !unit.chars().all(char::is_alphabetic) {
+        return None;
+    }
+    let meant = ["ms", "s", "m", "h"];
+    let unit = meant.iter().find(|meant| unit.starts_with(**meant));
+    let fix = format!("{digits}{}", unit.unwrap_or(&"s"));
+    Some(fix).filter(|fix| duration(fix).is_ok())
 }
 
 /// What was meant by `30 sec`, `1m30s`, `1.5h`, `2 days`.
@@ -243,6 +267,11 @@ mod tests {
             ("1.5s", "1500ms"),
             ("2d", "48h"),
             ("2 Days", "48h"),
+            ("10ss", "10s"),
+            ("5mss", "5ms"),
+            ("5mn", "5m"),
+            ("7x", "7s"),
+            ("1m30", "30s"),
             ("soon", "30s"),
             ("", "30s"),
             ("-5s", "30s"),

@@ -8,7 +8,7 @@ mod directory;
 mod places;
 
 pub use directory::{PathError, RuntimeDir, make_directory, prepare};
-pub use places::{Places, default_runtime_dir};
+pub use places::{Places, default_runtime_dir, is_found};
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,6 +32,8 @@ pub struct Holder {
     pub pid: i32,
     /// The service's name.
     pub name: String,
+    /// Its config file; none where it has none.
+    pub config: Option<PathBuf>,
 }
 
 impl Holder {
@@ -39,28 +41,33 @@ impl Holder {
     #[must_use]
     pub fn of(directory: &Path) -> Option<Self> {
         let text = fs::read_to_string(directory.join(LOCK)).ok()?;
-        let (pid, name) = text.trim_end().split_once(' ')?;
+        let mut lines = text.lines();
+        let (pid, name) = lines.next()?.split_once(' ')?;
         Some(Self {
             pid: pid.parse().ok()?,
             name: name.to_owned(),
+            config: lines
+                .next()
+                .filter(|line| !line.is_empty())
+                .map(PathBuf::from),
         })
     }
 
-    /// The name of the service whose master `pid` is: it has the lock of a
-    /// runtime directory open, and that names it. None for other processes,
-    /// and for those that may not be looked at.
+    /// What is known of `pid` as a master, and its runtime directory: it has the lock in there open, and that
+    /// names it. None for other processes, and for those that may not be looked at.
     #[must_use]
-    pub fn service_of(pid: i32) -> Option<String> {
+    pub fn of_master(pid: i32) -> Option<(Self, PathBuf)> {
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         let targets = open
             .flatten()
             .filter_map(|fd| fs::read_link(fd.path()).ok());
-        let locks = targets.filter(|target| target.file_name().is_some_and(|name| name == LOCK));
-        let holders = locks.filter_map(|lock| Self::of(lock.parent()?));
-        holders
-            .into_iter()
-            .find(|holder| holder.pid == pid)
-            .map(|holder| holder.name)
+        let mut locks =
+            targets.filter(|target| target.file_name().is_some_and(|name| name == LOCK));
+        locks.find_map(|lock| {
+            let directory = lock.parent()?;
+            let holder = Self::of(directory).filter(|holder| holder.pid == pid)?;
+            Some((holder, directory.to_owned()))
+        })
     }
 }
 

@@ -10,11 +10,14 @@ mod journal;
 mod queue;
 mod sink;
 mod text;
+mod unseen;
 mod writer;
 
 use std::time::SystemTime;
 
 pub use sink::Sink;
+pub use text::visible;
+pub use unseen::is_unseen;
 
 /// How much a line matters, the most important first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::unseen::is_unseen;
 use super::{Level, Record, Stamped, clock, level_name};
 
 /// How text looks where it goes.
@@ -111,11 +112,26 @@ fn badge(level: Level) -> (&'static str, Style) {
     }
 }
 
-/// Control characters made visible, since much of our own text quotes what others
+/// `text` for a terminal, where it is not logged: as a line of the log shows it, line by line.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (number, line) in text.split('\n').enumerate() {
+        if number > 0 {
+            shown.push('\n');
+        }
+        push_visible(&mut shown, line, false);
+    }
+    shown
+}
+
+/// Control and format characters made visible, since much of our own text quotes what others
 /// sent. A worker's output keeps its colours: it is the user's own program.
 fn push_visible(line: &mut String, text: &str, is_output: bool) {
     for char in text.chars() {
-        if !char.is_control() || char == '\t' || (is_output && char == '\x1b') {
+        if is_unseen(char) {
+            line.extend(char.escape_unicode());
+        } else if !char.is_control() || char == '\t' || (is_output && char == '\x1b') {
             line.push(char);
         } else if !(is_output && char == '\r') {
             line.extend(char.escape_default());

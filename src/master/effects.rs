@@ -4,7 +4,7 @@ use super::Master;
 use super::hooks::Hook;
 use super::operations::FIRST;
 use crate::control::Event;
-use crate::control::view::{OperationKind, OperationResult};
+use crate::control::view::{OperationKind, OperationResult, OperationView};
 use crate::fleet::{Effect, Failure, OperationId, Outcome, Refusal};
 
 /// The exit code of a first generation that never became ready.
@@ -43,6 +43,7 @@ impl Master {
         let Some(view) = self.operations.view(operation) else {
             return;
         };
+        self.count(&view, outcome);
         let failed = matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
@@ -69,25 +70,45 @@ impl Master {
         }
     }
 
+    /// Each rollout once: the calls that joined it share its end.
+    fn count(&mut self, view: &OperationView, outcome: Outcome) {
+        if view.joined.is_some() || !super::operations::is_rollout(view.kind) {
+            return;
+        }
+        match outcome {
+            Outcome::Active(_) if view.kind == OperationKind::Rollback => {
+                self.counts.rolled_back += 1;
+            }
+            Outcome::Active(_) => self.counts.succeeded += 1,
+            Outcome::Failed(..) | Outcome::NotUndone(..) => self.counts.failed += 1,
+            _ => {}
+        }
+    }
+
     /// What the caller sees beside the result: how the generation became
     /// ready, what still drains, what the failing worker said last.
     fn describe_outcome(&mut self, operation: OperationId, outcome: Outcome) {
         let info = |number| self.generations.get(&number);
         let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
         let drain_timeout = drains.then(|| millis(self.config().drain.timeout));
-        let bake = millis(self.fleet.policy().bake);
         let canary_timeout = self.fleet.policy().canary_timeout;
-        let (ready, report) = match outcome {
+        let way_on = format!(
+            "{}, or {}",
+            self.command(format_args!("promote {}", self.name)),
+            self.command(format_args!("abort {}", self.name))
+        );
+        let (mut ready, mut bake, mut report) = (None, None, None);
+        match outcome {
             Outcome::Active(number) | Outcome::Canary(number) => {
-                (info(number).and_then(|info| info.ready.clone()), None)
+                ready = info(number).and_then(|info| info.ready.clone());
+                bake = info(number).and_then(|info| Some(info.bake.as_ref()?.was()));
             }
-            Outcome::NotScaled(_, failure) => (None, Some(self.report(failure))),
+            Outcome::NotScaled(_, failure) => report = Some(self.report(failure)),
             Outcome::Failed(number, _) | Outcome::NotUndone(number, _) => {
-                (None, info(number).and_then(|info| info.failure.clone()))
+                report = info(number).and_then(|info| info.failure.clone());
             }
-            _ => (None, None),
-        };
-        let way_on = format!("handover promote {0}, or handover abort {0}", self.name);
+            _ => {}
+        }
         self.operations.update(operation, |view| {
             match outcome {
                 Outcome::Active(number) | Outcome::Unchanged(number) => view.to = Some(number),
@@ -108,10 +129,17 @@ impl Master {
                 view.from = None;
             }
             view.unchanged = matches!(outcome, Outcome::Unchanged(_));
+            if !view.unchanged {
+                view.pending.clear();
+            }
             if let Some(ready) = ready {
                 view.ready_ms = Some(ready.after_ms);
                 view.ready_by = Some(ready.by);
-                view.bake_ms = view.from.map(|_| bake);
+            }
+            if let Some((was, planned)) = bake {
+                let (was, planned) = (millis(was), millis(planned));
+                view.bake_ms = view.from.map(|_| was);
+                view.bake_left_ms = planned.checked_sub(was).filter(|left| *left > 0);
             }
             if let Some(report) = report {
                 view.failed_worker = report.worker;

@@ -288,6 +288,7 @@ impl Master {
 
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
+        let untaken = self.watching.untaken(id);
         self.watching.forget(id);
         self.probing.forget(id);
         if self.cancel_launch(id) {
@@ -302,6 +303,7 @@ impl Master {
         self.kill_group(group);
         if let Some(worker) = self.workers.get_mut(id) {
             worker.killed = true;
+            worker.untaken = untaken;
             if let Some(child) = &worker.child {
                 drop(child.signal_group(SIGKILL));
                 drop(child.signal(SIGKILL));

@@ -145,7 +145,7 @@ impl Master {
             Cause::Fault(Fault::Unhealthy) => None,
             Cause::ReadyTimeout => self.asked_in_vain(id).or_else(|| match &self.manner(id.generation).ready.on {
                 ReadyOn::Auto | ReadyOn::Accepting if !wanted.is_empty() => {
-                    advise(Instead::Nothing)
+                    advise(Instead::Nothing(&worker.untaken))
                 }
                 ReadyOn::Notify => Some(Advice {
                     fact: "it sent no READY=1".to_owned(),
@@ -154,9 +154,9 @@ impl Master {
                 }),
                 ReadyOn::Output { regex, .. } => Some(Advice {
                     fact: format!("no line that it printed matches {regex:?}"),
-                    hint: "what it printed: handover logs; a program whose output is no terminal may keep it \
-                           back for long (python3 -u)"
-                        .to_owned(),
+                    hint: "a program whose output is no terminal may keep it back for long (python3 -u); what it printed: "
+                        .to_owned()
+                        + &self.command(format_args!("logs {}", self.name)),
                 }),
                 _ => None,
             }),

@@ -97,6 +97,7 @@ impl Master {
             elsewhere: None,
             probe: None,
             verdict: None,
+            untaken: Vec::new(),
             chatter: super::chatter::Chatter::default(),
         };
         self.tell_of_changed_files(id, release);

@@ -66,6 +66,28 @@ pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> 
     }
 }
 
+
+/// What [`look_up`] finds of the keys that are sound, in a config that has other faults.
+pub fn look_up_sound(loaded: &Loaded) -> Vec<Fault> {
+    // A program is looked for in the directory, by the PATH of the environment, and as the user.
+    const OF_COMMAND: [&str; 4] = [
+        "app.directory",
+        "app.env",
+        "app.env_file",
+        "app.inherit_env",
+    ];
+    let wrong = |key: &&str| loaded.is_said(key) && !loaded.is_sound(key);
+    let misled = OF_COMMAND.iter().any(wrong);
+    let trusted = |fault: &Fault| {
+        let key = fault.key.as_deref();
+        key.is_some_and(|key| loaded.is_sound(key) && !(misled && key == "app.command"))
+    };
+    match look_up(loaded) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.0.into_iter().filter(trusted).collect(),
+    }
+}
+
 /// Bounds that nobody could set on this machine. Whether handover itself may is shown by a start: a unit is delegated,
 /// not the shell in which somebody looks a config up.
 fn bounds_of_machine(loaded: &Loaded) -> Vec<Fault> {

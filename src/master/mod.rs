@@ -14,6 +14,9 @@
 //! | `calls` | what the control API asks |
 //! | `operations` | who waits for what, and what became of it |
 //! | `request` | from a call to a release to an event of the fleet |
+//! | `adopt` | a config that was read again: what is in force at once |
+//! | `holders` | who has what a new master wants |
+//! | `room` | is there room for the descriptors of two generations? |
 //! | `lookup` | what a config only names: programs, users, files |
 //! | `releases` | releases by number |
 //! | `sticky` | what an upgrade brought and that stays |
@@ -35,12 +38,14 @@
 //! | `steps` | in which steps, and how many workers |
 //! | `hooks` | commands at certain moments |
 //! | `failures` | why a generation failed, in words |
+//! | `fatal` | the last line of a master whose first generation never got ready |
 //! | `listeners` | repairs of listeners |
 //! | `status` | what `status` says |
 //! | `usage` | what workers use, for the metrics |
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod adopt;
 mod asking;
 mod baking;
 mod calls;
@@ -49,7 +54,9 @@ mod effects;
 mod ends;
 mod environment;
 mod failures;
+mod fatal;
 mod groups;
+mod holders;
 mod hooks;
 mod launch;
 mod listeners;
@@ -61,6 +68,7 @@ mod output;
 mod probing;
 mod releases;
 mod request;
+mod room;
 mod runtime_dir;
 mod sentence;
 mod signals;
@@ -100,7 +108,7 @@ use sentence::Told;
 use watching::Watching;
 use worker::{GenerationInfo, Workers};
 
-pub use lookup::look_up;
+pub use lookup::{look_up, look_up_sound};
 pub use start::{Early, Start, run};
 
 /// What tasks tell the loop.
@@ -168,6 +176,8 @@ struct Master {
     restarts: u64,
     /// Set when the fleet is done: the exit code.
     finished: Option<u8>,
+    /// Why the first generation never got ready.
+    fatal: Option<failures::FailureReport>,
 }
 
 impl Master {
@@ -210,6 +220,17 @@ impl Master {
         record.worker = worker.map(str::to_owned);
         record.event = Some(view.kind);
         self.sink.log(record);
+    }
+
+    /// `handover WORDS`, to be copied: with the flag that finds this master where the command line does not.
+    fn command(&self, words: impl std::fmt::Display) -> String {
+        match self.elsewhere {
+            true => format!(
+                "handover {words} --runtime-dir {}",
+                self.runtime.path().display()
+            ),
+            false => format!("handover {words}"),
+        }
     }
 
     fn warn(&self, message: impl Into<String>) {

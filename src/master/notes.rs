@@ -6,7 +6,7 @@ use super::Master;
 use super::effects::millis;
 use super::hooks::Hook;
 use super::releases::Manner;
-use super::worker::GenerationInfo;
+use super::worker::{Bake, GenerationInfo};
 use crate::control::Event;
 use crate::control::view::OperationState;
 use crate::fleet::{
@@ -22,7 +22,7 @@ impl Master {
                 self.watch_queues();
                 self.hasten_probes(generation);
                 if let Some(info) = self.generations.get_mut(&generation) {
-                    info.was_baked = true;
+                    info.bake = Some(Bake::begin(bake));
                 }
                 self.tell(&Event::BakeStarted {
                     generation,
@@ -153,7 +153,8 @@ impl Master {
         let held = self.releases.held(release);
         let manner = held.map(|held| held.manner.clone());
         let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
-        let info = GenerationInfo::new(release, manner, label.clone());
+        let began_with = Box::new(self.config().clone());
+        let info = GenerationInfo::new(release, manner, label.clone(), began_with);
         self.generations.insert(number, info);
         let operation = first;
         self.tell(&Event::GenerationStarted {
@@ -204,8 +205,10 @@ impl Master {
         let previous = previous.map(|(other, _)| *other).next();
         if let Some(info) = self.generations.get_mut(&number) {
             info.was_active = true;
+            if let Some(bake) = &mut info.bake {
+                bake.end();
+            }
         }
-        self.counts.succeeded += u64::from(previous.is_some());
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -229,7 +232,7 @@ impl Master {
         let info = self.generations.get(&number);
         let was_ready = match failure.cause {
             Cause::ExitedInBake => true,
-            Cause::Fault(Fault::Unhealthy) => info.is_some_and(|info| info.was_baked),
+            Cause::Fault(Fault::Unhealthy) => info.is_some_and(|info| info.bake.is_some()),
             _ => false,
         };
         if let (Some(to), true) = (served, was_ready) {
@@ -241,15 +244,12 @@ impl Master {
                 reason,
             });
         }
-        if served.is_some() {
-            self.run_hook(Hook::OnFailure, number, Some(report.reason.clone()));
+        match served {
+            Some(_) => self.run_hook(Hook::OnFailure, number, Some(report.reason.clone())),
+            None => self.fatal = Some(report.clone()),
         }
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
-            match info.was_baked {
-                true => self.counts.rolled_back += 1,
-                false => self.counts.failed += u64::from(served.is_some()),
-            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a call or a signal to an event of the fleet: the config is read again,
 //! the release is pinned, and only then anything begins.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use super::groups;
 use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
-use crate::config::{self, Config, Loaded, Workers};
+use crate::config::{self, Config, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
-use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
-use crate::fleet::{self, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage};
+use crate::control::{ApiError, Caller, Count, ErrorKind, Event, OperationRequest, UpgradeRequest};
+use crate::fleet::{
+    self, HISTORY, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage,
+};
 use crate::process::{Release, ResolveError};
 
 /// A respawned worker that stays ready for this long is no longer counted as
@@ -82,15 +85,11 @@ impl Master {
         upgrade: UpgradeRequest,
         by: Caller,
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
-        if upgrade
-            .label
-            .as_ref()
-            .is_some_and(|label| label.len() > LABEL_BYTES_MAX)
-        {
-            let error = format!("the label is longer than {LABEL_BYTES_MAX} bytes");
+        if let Some(error) = upgrade.label.as_deref().and_then(label_fault) {
             return Err(ApiError::new(ErrorKind::BadRequest, error));
         }
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
+        self.refuse_unfit(&loaded)?;
         let mut sticky = self.sticky_for(&loaded.config);
         let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
             .map_err(|faults| ApiError::config(&faults))?;
@@ -104,8 +103,8 @@ impl Master {
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let manner = Manner::with_errands(&loaded.config, &release).map_err(no_errand)?;
         let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
-        let mut warnings = self.adopt_config(loaded);
-        warnings.extend(lacking.values().cloned());
+        let mut adopted = self.adopt_config(loaded);
+        adopted.warnings.extend(lacking.values().cloned());
         self.tell_lacks(lacking);
         let release = self.releases.number(release, manner, sticky.clone());
         let fleet_kind = match kind {
@@ -113,7 +112,11 @@ impl Master {
             _ => Kind::Upgrade,
         };
         let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
-        self.operations.update(id, |view| view.warnings = warnings);
+        self.operations.update(id, |view| {
+            view.warnings = adopted.warnings;
+            view.applied = adopted.applied;
+            view.pending = adopted.pending;
+        });
         self.request.wait_for(id, sticky);
         // systemd's reload has an end: it leaves no canary.
         let canary = upgrade.canary.filter(|_| !upgrade.systemd);
@@ -148,12 +151,17 @@ impl Master {
                 files.join("; ")
             ))
             .hint(format!(
-                "restore the files and try again, or run what they hold now: handover rollback {} \
-                 --to {} --anyway",
-                self.name, target.number
+                "restore the files and try again, or run what they hold now: {}",
+                self.command(format_args!(
+                    "rollback {} --to {} --anyway",
+                    self.name, target.number
+                ))
             )));
         }
-        let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, None);
+        let label = release.and_then(|release| release.label().map(str::to_owned));
+        let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, label);
+        self.operations
+            .update(id, |view| view.back_to = Some(target.number));
         // What that release ran with is in force again, or the next upgrade would bring back what was rolled back.
         if let Some(held) = self.releases.held(target.release) {
             self.request.wait_for(id, held.sticky.clone());
@@ -166,11 +174,27 @@ impl Master {
 
     fn no_such_target(&self, to: Option<u32>) -> ApiError {
         match to {
-            None if self.fleet.good().len() > 1 => {
-                ApiError::refused("every good generation ran what runs now: nothing to go back to")
+            None => {
+                let good = self.fleet.good();
+                let releases: BTreeSet<ReleaseId> = good.iter().map(|good| good.release).collect();
+                let runs = self.fleet.active().map_or_else(String::new, |active| {
+                    format!(
+                        "generation {} runs the oldest good release that is kept: ",
+                        active.number
+                    )
+                });
+                ApiError::refused(format!(
+                    "there is nothing to go back to: {runs}{}, of the last {HISTORY} good generations since the master \
+                     started at {}",
+                    Count(u32::try_from(releases.len()).unwrap_or(u32::MAX), "release"),
+                    self.started_at
+                ))
+                .hint(format!(
+                    "to run something else: {}; what ran: {}",
+                    self.command(format_args!("upgrade {} -- COMMAND", self.name)),
+                    self.command(format_args!("history {}", self.name))
+                ))
             }
-            None => ApiError::refused("no earlier release is known that was good")
-                .hint("handover history shows what ran"),
             Some(number) => {
                 let known = self.fleet.good().iter().map(|good| good.number.to_string());
                 let known: Vec<String> = known.collect();
@@ -198,35 +222,16 @@ impl Master {
         let release = self.releases.number(release, manner, sticky);
         self.submit(FIRST, release, Kind::Upgrade, Plan::Whole);
     }
+}
 
-    /// From now on this config is in force, as far as it can be without a
-    /// restart; says what cannot.
-    fn adopt_config(&mut self, loaded: Loaded) -> Vec<String> {
-        let changed = config::changed(&self.loaded.config, &loaded.config);
-        let restart = changed
-            .into_iter()
-            .filter(|key| config::applies(key) == config::Applies::Restart);
-        let restart: Vec<&str> = restart.collect();
-        let mut warnings = Vec::new();
-        if !restart.is_empty() {
-            let message = format!(
-                "{} changed in the config and takes effect when the master starts anew",
-                restart.join(", ")
-            );
-            self.warn(message.clone());
-            warnings.push(message);
-        }
-        let policy = self.policy_for(&loaded.config);
-        self.fleet.set_policy(policy);
-        // What needs a restart stays as the master was started.
-        let kept = std::mem::replace(&mut self.loaded, loaded).config;
-        let config = &mut self.loaded.config;
-        config.listen = kept.listen;
-        config.log.format = kept.log.format;
-        config.log.worker_output = kept.log.worker_output;
-        self.sink
-            .set_level(super::start::log_level(config.log.level));
-        warnings
+/// What is wrong with a label.
+fn label_fault(label: &str) -> Option<String> {
+    match label.len() {
+        _ if label.trim().is_empty() => Some("the label is empty: leave it out".to_owned()),
+        length if length > LABEL_BYTES_MAX => Some(format!(
+            "the label has {length} bytes; shorten it: the longest has {LABEL_BYTES_MAX} bytes"
+        )),
+        _ => None,
     }
 }
 

@@ -37,8 +37,10 @@ pub(super) struct RuntimeDir {
 
 impl RuntimeDir {
     /// Takes the directory; what workers of a dead master left in it goes.
-    pub(super) fn take(path: &Path, name: &str) -> Result<Self, PathError> {
-        let held = paths::prepare(path, name)?;
+    pub(super) fn take(path: &Path, name: &str, config: Option<&Path>) -> Result<Self, PathError> {
+        let mut held = paths::prepare(path, name)?;
+        // Only others read it, and they do without.
+        drop(held.tell_config(config));
         let runtime = Self {
             held,
             trouble: None,

@@ -21,13 +21,13 @@ use super::signals::{self, Signals};
 use super::turn;
 use super::watching::Watching;
 use super::worker::Workers;
-use super::{Master, output, request};
+use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::{Holder, default_runtime_dir};
+use crate::control::paths::{default_runtime_dir, is_found};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
-use crate::logging::{self, Sink};
+use crate::logging::{self, Sink, visible};
 use crate::process::{Launcher, Release, become_subreaper, raise_nofile, require_pidfds};
 use crate::sockets::{self, Inherited, Listener, Watch};
 use crate::systemd::Notifier;
@@ -108,7 +108,11 @@ pub fn run(early: Early, start: Start) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Refusal(code, message)) => {
             // Nobody may be there to read it.
-            drop(writeln!(io::stderr(), "error: {}", message.trim_end()));
+            drop(writeln!(
+                io::stderr(),
+                "error: {}",
+                visible(message.trim_end())
+            ));
             ExitCode::from(code)
         }
     }
@@ -123,7 +127,10 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let directory = start
         .runtime_dir
         .unwrap_or_else(|| default_runtime_dir(&name));
-    let runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
+    let file = start.sources.file.clone();
+    let runtime = RuntimeDir::take(&directory, &name, file.as_deref()).map_err(|error| {
+        Refusal::failed(holders::of_directory(&error, file.as_deref(), elsewhere))
+    })?;
     let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
     runtime
         .make_rooms()
@@ -137,8 +144,9 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     })?;
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
-        .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
+        .map_err(|error| Refusal::failed(holders::of_address(error, file.as_deref())))?;
     let mut warnings = warnings;
+    warnings.extend(room::shortage(&loaded.config, listeners.len()));
     if let Some(state) = start.state_dir {
         warnings.push(format!(
             "--state-dir {}: this version of handover keeps nothing over a restart",
@@ -160,7 +168,6 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             launcher,
             listeners,
             warnings,
-            elsewhere,
             sink: sink.clone(),
             notifier: early.notifier,
         })
@@ -204,7 +211,6 @@ struct Parts {
     launcher: Launcher,
     listeners: Vec<Listener>,
     warnings: Vec<String>,
-    elsewhere: bool,
     sink: Sink,
     notifier: Notifier,
 }
@@ -221,6 +227,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
     let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
+    let elsewhere = !is_found(parts.runtime.path());
     let policy = request::policy(&parts.loaded.config);
     let seed = Timestamp::now().millis() ^ u64::from(std::process::id());
     let master = Master {
@@ -255,10 +262,11 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         inputs,
         renewed,
         warnings: parts.warnings,
-        elsewhere: parts.elsewhere,
+        elsewhere,
         counts: UpgradesView::default(),
         restarts: 0,
         finished: None,
+        fatal: None,
     };
     Ok((master, sources, server))
 }
@@ -295,6 +303,7 @@ async fn live(
             master.warn(format!("closing a listener failed: {error}"));
         }
     }
+    master.last_words(code);
     code
 }
 

@@ -8,6 +8,9 @@ use crate::control::Caller;
 use crate::fleet::rollout::Phase;
 use crate::fleet::{OperationId, Outcome};
 
+/// Characters of a command in a sentence.
+const COMMAND_MAX: usize = 120;
+
 /// Command and environment that an `upgrade` brought and that stay once it
 /// succeeded, until the config's `[app]` changes.
 #[derive(Clone, Default)]
@@ -41,6 +44,16 @@ impl Sticky {
         let against = self.against.as_deref();
         against.is_some_and(|against| release(against) == release(&new.app))
     }
+}
+
+/// The words of a command as one line, cut where it is longer than a sentence bears: `release.command` has them all.
+fn shortened(command: &[String]) -> String {
+    let mut words = command.join(" ");
+    if let Some((end, _)) = words.char_indices().nth(COMMAND_MAX) {
+        words.truncate(end);
+        words.push('…');
+    }
+    words
 }
 
 /// What is in force, and what waits for its upgrade to succeed.
@@ -110,7 +123,7 @@ impl Master {
         let by = sticky
             .by
             .map_or_else(String::new, |by| format!(", asked by {by}"));
-        let command = sticky.command.as_ref().map(|command| command.join(" "));
+        let command = sticky.command.as_ref().map(|command| shortened(command));
         let command = command.unwrap_or_else(|| "the config's command".to_owned());
         let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
         let env = match names.is_empty() {

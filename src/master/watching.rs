@@ -68,6 +68,15 @@ impl Watching {
         }
     }
 
+    /// The listeners that this worker was never seen to take.
+    pub(super) fn untaken(&self, id: WorkerId) -> Vec<Wanted> {
+        let observer = self
+            .watched
+            .get(&id)
+            .and_then(|watched| watched.observer.as_ref());
+        observer.map_or_else(Vec::new, |observer| observer.untaken().cloned().collect())
+    }
+
     pub(super) fn forget(&mut self, id: WorkerId) {
         self.watched.remove(&id);
         if self.watched.is_empty() {
@@ -409,6 +418,7 @@ impl Master {
             instead,
             pid,
             argv,
+            interpreter: interpreter.as_deref(),
             shell,
             wanted,
         })

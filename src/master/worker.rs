@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 
@@ -13,11 +13,12 @@ use super::failures::FailureReport;
 use super::groups::is_populated;
 use super::output::Output;
 use super::releases::Manner;
+use crate::config::Config;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Group, Reader};
-use crate::readiness::Advice;
 use crate::readiness::notify::{Socket, Store};
+use crate::readiness::{Advice, Wanted};
 use crate::sockets::Listener;
 
 /// Outputs of workers that are gone, for `logs`.
@@ -61,6 +62,8 @@ pub(super) struct Worker {
     pub(super) probe: Option<ProbeListener>,
     /// What its last probe said.
     pub(super) verdict: Option<Verdict>,
+    /// The listeners that it was never seen to wait on, as it was killed before it was ready.
+    pub(super) untaken: Vec<Wanted>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }
@@ -117,6 +120,33 @@ impl Worker {
         self.readers.clear();
         self.notify = None;
         self.probe = None;
+    }
+}
+
+/// How long a generation was watched beside the one before it.
+pub(super) struct Bake {
+    since: Instant,
+    planned: Duration,
+    took: Option<Duration>,
+}
+
+impl Bake {
+    pub(super) fn begin(planned: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            planned,
+            took: None,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.took = Some(self.since.elapsed());
+    }
+
+    /// How long it was, at most as long as planned, and as how long it was planned.
+    pub(super) fn was(&self) -> (Duration, Duration) {
+        let took = self.took.unwrap_or(self.planned);
+        (took.min(self.planned), self.planned)
     }
 }
 
@@ -214,7 +244,9 @@ pub(super) struct GenerationInfo {
     pub(super) failure: Option<FailureReport>,
     /// The last of its workers to become ready.
     pub(super) ready: Option<Readiness>,
-    pub(super) was_baked: bool,
+    pub(super) bake: Option<Bake>,
+    /// The config that was in force then.
+    pub(super) began_with: Box<Config>,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
     /// The worker whose health check speaks against it.
@@ -224,7 +256,12 @@ pub(super) struct GenerationInfo {
 }
 
 impl GenerationInfo {
-    pub(super) fn new(release: ReleaseId, manner: Arc<Manner>, label: Option<String>) -> Self {
+    pub(super) fn new(
+        release: ReleaseId,
+        manner: Arc<Manner>,
+        label: Option<String>,
+        began_with: Box<Config>,
+    ) -> Self {
         Self {
             release,
             manner,
@@ -234,7 +271,8 @@ impl GenerationInfo {
             nonces: HashSet::new(),
             failure: None,
             ready: None,
-            was_baked: false,
+            bake: None,
+            began_with,
             was_active: false,
             changed_told: false,
             unhealthy: None,

@@ -148,10 +148,15 @@ pub fn raise_nofile() -> io::Result<Nofile> {
     })
 }
 
+/// How many descriptors this process may open at once; [`UNLIMITED`] for no bound.
+pub fn nofile_limit() -> u64 {
+    getrlimit(Kernel::Nofile).current.unwrap_or(UNLIMITED)
+}
+
 /// Whether fewer than `reserve` descriptors, or an eighth of all that may be, are left for this process. The kernel
 /// gives the lowest free number first (open(2)), so a new descriptor's number tells how many there are.
 pub fn is_scarce(newest: BorrowedFd<'_>, reserve: u64) -> bool {
-    let limit = getrlimit(Kernel::Nofile).current.unwrap_or(UNLIMITED);
+    let limit = nofile_limit();
     let number = u64::try_from(newest.as_raw_fd()).unwrap_or(0);
     number.saturating_add(reserve.min(limit / 8)) >= limit
 }

@@ -50,12 +50,14 @@ pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
-pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, raise_nofile};
+pub use limits::{
+    Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, nofile_limit, raise_nofile,
+};
 pub use output::{Pipes, Reader, Writers, short_pipe};
 pub use owner::{Owner, OwnerError, private_directory, remove_private, unknown_owner};
 pub use pinned::Pinned;
 pub use pollable::pollable;
-pub use procfs::{Stat, is_descendant, parse_stat};
+pub use procfs::{Stat, is_descendant, parent, parse_stat};
 pub use reap::{Reaped, become_subreaper, orphans, reap_ready};
 pub use release::{Plan, Release};
 pub use resolve::{ResolveError, Unresolved};

@@ -98,6 +98,11 @@ pub fn is_descendant(pid: i32, ancestor: i32) -> Option<bool> {
     Some(false)
 }
 
+/// The parent of `pid` now; none when it is gone, or has none that is seen from here.
+pub fn parent(pid: i32) -> Option<i32> {
+    stat(pid).map(|stat| stat.ppid).filter(|parent| *parent > 0)
+}
+
 /// The numbers of all processes that `/proc` shows.
 pub(super) fn pids() -> Vec<i32> {
     numbers(Path::new("/proc")).unwrap_or_default()

@@ -24,6 +24,8 @@ pub enum ResolveError {
         program: String,
         /// Where it was looked for.
         searched: Vec<PathBuf>,
+        /// A file of that name is in the working directory.
+        is_here: bool,
     },
     /// The path names nothing.
     Missing {
@@ -98,7 +100,9 @@ impl ResolveError {
             Self::VariableName(name) => {
                 format!("{name:?} cannot be the name of an environment variable")
             }
-            Self::NotFound { program, searched } => format!(
+            Self::NotFound {
+                program, searched, ..
+            } => format!(
                 "there is no program {program:?}: looked in {}",
                 Searched(searched)
             ),
@@ -144,7 +148,16 @@ impl ResolveError {
             Self::EmptyCommand => {
                 "give the program and its arguments, as in `-- ./server --flag`".to_owned()
             }
+            Self::NotFound {
+                program,
+                is_here: true,
+                ..
+            } => format!("it is in the working directory: write ./{program}"),
             Self::NotFound { .. } => "give its path, or correct PATH".to_owned(),
+            Self::Missing { .. } => "correct the path, or write the whole one".to_owned(),
+            Self::IsDirectory(path) => {
+                format!("name the program in it: {}", path.join("PROGRAM").display())
+            }
             Self::NotExecutable(path) => {
                 format!("chmod +x {}, or start it with its interpreter", shown(path))
             }

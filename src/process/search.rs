@@ -82,6 +82,7 @@ impl Search<'_> {
         }
         // Something of that name that cannot be run says more than "not found".
         Err(refused.unwrap_or_else(|| ResolveError::NotFound {
+            is_here: matches!(self.open(&Path::new(".").join(program)), Ok(Some(_))),
             program: program.to_owned(),
             searched: searched
                 .iter()

@@ -28,8 +28,8 @@ pub enum Instead<'a> {
     ListensOn(&'a Foreign),
     /// It ended because its address was taken: by the very socket that it was given.
     AddressInUse,
-    /// Nothing that could be seen, until `ready.timeout`.
-    Nothing,
+    /// Nothing that could be seen on these, until `ready.timeout`; on all where there is none.
+    Nothing(&'a [Wanted]),
 }
 
 /// A worker that does not serve the sockets that it was given.
@@ -41,6 +41,8 @@ pub struct Astray<'a> {
     pub pid: i32,
     /// The command.
     pub argv: &'a [String],
+    /// The interpreter of the command's `#!` line, where it has one.
+    pub interpreter: Option<&'a str>,
     /// The shell that runs the command, when one does: `sh -c …`, or a `#!` script.
     pub shell: Option<&'a str>,
     /// What it was given, and what counts for readiness.
@@ -59,11 +61,7 @@ pub struct Advice {
 /// The words for a worker that does not serve the sockets that it was given.
 pub fn advise(astray: &Astray<'_>) -> Advice {
     let Astray { pid, wanted, .. } = astray;
-    let given: Vec<String> = wanted
-        .iter()
-        .map(|wanted| format!("{} ({})", wanted.name, wanted.address))
-        .collect();
-    let given = given.join(", ");
+    let given = listed(wanted);
     let program = base_name(astray.argv.first().map_or("the program", String::as_str));
     let fact = match astray.instead {
         Instead::ListensOn(foreign) => format!(
@@ -73,10 +71,14 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
         Instead::AddressInUse => format!(
             "{program} (pid {pid}) ended because its address is in use: handover holds {given} and passes it on"
         ),
-        Instead::Nothing if wanted.len() > 1 => {
-            format!("it was not seen waiting on each of its sockets, {given}")
+        Instead::Nothing(untaken) if takes_some(astray) => {
+            let (taken, untaken) = (others(wanted, untaken), listed(untaken));
+            format!(
+                "it takes {} and not {untaken}, on which no thread of it ever waited",
+                listed(&taken)
+            )
         }
-        Instead::Nothing => format!("no thread of it ever waited on {given}"),
+        Instead::Nothing(_) => format!("no thread of it ever waited on {given}"),
     };
     Advice {
         fact,
@@ -84,10 +86,37 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
     }
 }
 
+/// "http (127.0.0.1:80), admin (unix:/run/a)".
+fn listed(wanted: &[Wanted]) -> String {
+    let named = |wanted: &Wanted| format!("{} ({})", wanted.name, wanted.address);
+    wanted.iter().map(named).collect::<Vec<_>>().join(", ")
+}
+
+/// Those of `wanted` that are not among `untaken`.
+fn others(wanted: &[Wanted], untaken: &[Wanted]) -> Vec<Wanted> {
+    let taken = |one: &&Wanted| !untaken.contains(one);
+    wanted.iter().filter(taken).cloned().collect()
+}
+
+/// It serves a part of what it was given, so it can take a socket.
+fn takes_some(astray: &Astray<'_>) -> bool {
+    match astray.instead {
+        Instead::Nothing(untaken) => {
+            !untaken.is_empty() && !others(astray.wanted, untaken).is_empty()
+        }
+        _ => false,
+    }
+}
+
 fn hint(astray: &Astray<'_>) -> String {
+    if takes_some(astray) {
+        return "every descriptor from 3 on is a socket to serve: LISTEN_FDS says how many there are, LISTEN_FDNAMES \
+                how they are called; ready = false in a [[listen]] exempts one"
+            .to_owned();
+    }
     let below = match astray.instead {
         Instead::ListensOn(foreign) => foreign.pid != astray.pid,
-        Instead::AddressInUse | Instead::Nothing => true,
+        Instead::AddressInUse | Instead::Nothing(_) => true,
     };
     if let Some(shell) = astray.shell.filter(|_| below) {
         return format!(
@@ -100,13 +129,13 @@ fn hint(astray: &Astray<'_>) -> String {
         Instead::ListensOn(foreign) => foreign.comm.as_str(),
         _ => "",
     };
-    let how = snippet(comm, astray.argv).map_or_else(
+    let how = snippet(comm, astray.interpreter, astray.argv).map_or_else(
         || "LISTEN_FDS says how many there are, see examples/server.py".to_owned(),
         str::to_owned,
     );
     let take = format!("the socket is descriptor 3: {how}");
     match astray.instead {
-        Instead::Nothing => format!(
+        Instead::Nothing(_) => format!(
             "{take}; if it is only slow, a longer ready.timeout; if it can be seen otherwise, ready.on = \"notify\", \
              \"output:REGEX\" or \"uptime:5s\""
         ),
@@ -127,11 +156,12 @@ fn base_name(path: &str) -> &str {
 }
 
 /// How programs of a kind take descriptor 3.
-fn snippet(comm: &str, argv: &[String]) -> Option<&'static str> {
+fn snippet(comm: &str, interpreter: Option<&str>, argv: &[String]) -> Option<&'static str> {
     let program = argv.first().map_or("", |word| base_name(word));
     let arguments = argv.iter().skip(1).map(|word| base_name(word));
     // Servers before interpreters: gunicorn's process is python3.
-    let names: Vec<&str> = arguments.chain([program, comm]).collect();
+    let interpreter = interpreter.map_or("", base_name);
+    let names: Vec<&str> = arguments.chain([program, comm, interpreter]).collect();
     const KINDS: [(&[&str], &str); 9] = [
         (
             &["gunicorn"],
@@ -195,6 +225,7 @@ mod tests {
             instead,
             pid,
             argv: &argv(command),
+            interpreter: None,
             shell,
             wanted: &wanted(),
         })
@@ -222,7 +253,7 @@ mod tests {
         for instead in [
             Instead::ListensOn(&foreign),
             Instead::AddressInUse,
-            Instead::Nothing,
+            Instead::Nothing(&[]),
         ] {
             let advice = told(instead, 811, "./serve.sh", Some("sh"));
             assert!(
@@ -255,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_never_touched_its_socket() {
-        let advice = told(Instead::Nothing, 9, "./server", None);
+        let advice = told(Instead::Nothing(&[]), 9, "./server", None);
         assert_eq!(
             advice.fact,
             "no thread of it ever waited on http (0.0.0.0:8080)"
@@ -271,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_one_socket_of_two_is_told_which_is_left_and_nothing_of_a_shell() {
+        let [http] = wanted();
+        let (name, address) = ("admin".to_owned(), "unix:/run/admin".to_owned());
+        let admin = Wanted {
+            inode: 2,
+            name,
+            address,
+            port: None,
+            ..http.clone()
+        };
+        let advice = advise(&Astray {
+            instead: Instead::Nothing(std::slice::from_ref(&admin)),
+            pid: 9,
+            argv: &argv("./serve.sh"),
+            interpreter: None,
+            shell: Some("sh"),
+            wanted: &[http, admin.clone()],
+        });
+        assert_eq!(
+            advice.fact,
+            "it takes http (0.0.0.0:8080) and not admin (unix:/run/admin), on which no thread of it ever waited"
+        );
+        assert!(
+            advice.hint.contains("LISTEN_FDNAMES") && !advice.hint.contains("exec"),
+            "{advice:?}"
+        );
+    }
+
+    #[test]
     fn shells_are_known_by_their_names() {
         assert_eq!(shell_named("/bin/sh"), Some("sh"));
         assert_eq!(shell_named("bash"), Some("bash"));
@@ -279,11 +339,13 @@ mod tests {
 
     #[test]
     fn servers_come_before_their_interpreters() {
-        let how = |comm: &str, words: &str| snippet(comm, &argv(words)).unwrap_or_default();
+        let how = |comm: &str, words: &str| snippet(comm, None, &argv(words)).unwrap_or_default();
         assert!(how("python3", "/usr/bin/python3 /usr/bin/gunicorn app:app").contains("gunicorn"));
         assert!(how("gunicorn", "gunicorn app:app").contains("gunicorn"));
         assert!(how("python3", "python3 -m uvicorn app:app").contains("--fd 3"));
         assert!(how("app", "./app").is_empty());
+        let script = snippet("app.py", Some("/usr/bin/python3"), &argv("./app.py"));
+        assert_eq!(script, Some("socket.socket(fileno=3)"));
     }
 
     #[test]

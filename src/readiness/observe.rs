@@ -21,6 +21,8 @@ use super::waits::{Found, Place, Targets};
 pub struct Observer {
     leader: i32,
     wanted: Vec<Wanted>,
+    /// Which of them were ever seen taken.
+    taken: Vec<bool>,
     targets: Targets,
     tree: Tree,
     reader: Reader,
@@ -92,6 +94,7 @@ impl Observer {
             .collect();
         Self {
             leader,
+            taken: vec![false; wanted.len()],
             wanted,
             targets: Targets {
                 sockets,
@@ -104,6 +107,12 @@ impl Observer {
             blindness: Blindness::default(),
             edge_since: None,
         }
+    }
+
+    /// The listeners that were in no look seen to be waited on or served.
+    pub fn untaken(&self) -> impl Iterator<Item = &Wanted> {
+        let both = self.wanted.iter().zip(&self.taken);
+        both.filter(|(_, taken)| !**taken).map(|(wanted, _)| wanted)
     }
 
     /// Looks once. Costs about 4 µs for each thread, more only for those that wait on
@@ -120,6 +129,9 @@ impl Observer {
         if !pass.complete() {
             self.rest.disturbed();
             self.add_busy(now, &mut pass);
+        }
+        for (taken, seen) in self.taken.iter_mut().zip(&pass.seen) {
+            *taken |= seen.is_some();
         }
         if pass.settled() {
             return Sight::Accepting(self.evidence(&pass, None));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::holder::{self, Holder};
+use super::holder::{self, Holder, Known};
 
 /// A listener could not be opened, or what systemd announced does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +26,22 @@ pub enum SocketError {
 }
 
 impl SocketError {
-    /// Says which services the holders of an address are masters of: `service_of` knows by PID.
-    /// This room does not know what a master is.
+    /// Adds what `known` knows of the holders of an address, by PID: this room does not know what a master or a
+    /// worker is. Where one of them gave the socket to the others, it alone is named.
     #[must_use]
-    pub fn with_services(mut self, service_of: impl Fn(i32) -> Option<String>) -> Self {
+    pub fn with_known(mut self, known: impl Fn(i32) -> Option<Known>) -> Self {
         let SocketError::Open { fault, .. } = &mut self else {
             return self;
         };
         if let Fault::InUse(holders) | Fault::LivePath { holders, .. } | Fault::LiveName(holders) =
             fault
         {
-            for holder in holders {
-                holder.service = holder.pid.and_then(&service_of);
+            for holder in holders.iter_mut() {
+                holder.known = holder.pid.and_then(&known);
+            }
+            let is_origin = |holder: &Holder| holder.known.as_ref().is_some_and(|it| it.is_origin);
+            if holders.iter().any(is_origin) {
+                holders.retain(is_origin);
             }
         }
         self
@@ -48,7 +52,11 @@ impl SocketError {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// EADDRINUSE
-    #[error("the address is in use by {}; stop it, or listen on another address", holder::list(.0))]
+    #[error(
+        "the address is in use by {}; {}, or listen on another address",
+        holder::list(.0),
+        holder::remedy(.0, "stop it")
+    )]
     InUse(Vec<Holder>),
     /// EADDRINUSE because of a socket that systemd passed and no entry takes
     #[error(
@@ -130,7 +138,12 @@ pub enum Fault {
     #[error("{} exists and is not a socket, so it is left alone; remove it, or use another path", .0.display())]
     NotASocket(PathBuf),
     /// another process serves the path
-    #[error("{} is served by {}; stop it, or use another path", .path.display(), holder::list(.holders))]
+    #[error(
+        "{} is served by {}; {}, or use another path",
+        .path.display(),
+        holder::list(.holders),
+        holder::remedy(.holders, "stop it")
+    )]
     LivePath {
         /// the path
         path: PathBuf,
@@ -138,7 +151,11 @@ pub enum Fault {
         holders: Vec<Holder>,
     },
     /// an abstract name is taken
-    #[error("the abstract name is in use by {}; stop it, or use another name", holder::list(.0))]
+    #[error(
+        "the abstract name is in use by {}; {}, or use another name",
+        holder::list(.0),
+        holder::remedy(.0, "stop it")
+    )]
     LiveName(Vec<Holder>),
     /// `fd:NAME`, and nothing of that name came
     #[error("{}", not_inherited(.name, .there))]

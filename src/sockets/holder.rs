@@ -1,6 +1,6 @@
 //! Who holds a port or a socket: socket table → inode → `/proc/PID/fd` → "python3 (pid 812)".
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -19,8 +19,28 @@ pub struct Holder {
     pub uid: Option<u32>,
     /// where the socket is bound, when that is not obvious
     pub address: Option<String>,
-    /// the service whose master it is, when somebody found out
-    pub service: Option<String>,
+    /// what it is to somebody who knows more of it
+    pub known: Option<Known>,
+}
+
+/// What somebody else knows of a holder: this room only passes it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// what it is
+    pub what: String,
+    /// what to do about it
+    pub remedy: Remedy,
+    /// the others have the socket from it, and need no mention
+    pub is_origin: bool,
+}
+
+/// What to do about a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remedy {
+    /// End this process, which nobody else does.
+    Kill(i32),
+    /// Anything else, in words.
+    Say(String),
 }
 
 impl Holder {
@@ -32,7 +52,7 @@ impl Holder {
             command: command.map(|c| c.trim_end().to_owned()),
             uid: None,
             address: None,
-            service: None,
+            known: None,
         }
     }
 }
@@ -52,8 +72,8 @@ impl fmt::Display for Holder {
         if let Some(address) = &self.address {
             write!(f, " on {address}")?;
         }
-        match &self.service {
-            Some(service) => write!(f, ", the master of service {service}"),
+        match &self.known {
+            Some(known) => write!(f, ", {}", known.what),
             None => Ok(()),
         }
     }
@@ -73,6 +93,27 @@ pub(super) fn list(holders: &[Holder]) -> String {
     match holders.len().saturating_sub(SHOWN_MAX) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// What to do about them: "kill 812 813", or `otherwise` where nobody knows better.
+pub(super) fn remedy(holders: &[Holder], otherwise: &str) -> String {
+    let mut remedies: Vec<String> = Vec::new();
+    let mut kill = String::new();
+    for known in holders.iter().filter_map(|holder| holder.known.as_ref()) {
+        match &known.remedy {
+            // Writing to a String cannot fail.
+            Remedy::Kill(pid) => drop(write!(kill, " {pid}")),
+            Remedy::Say(words) if remedies.contains(words) => {}
+            Remedy::Say(words) => remedies.push(words.clone()),
+        }
+    }
+    if !kill.is_empty() {
+        remedies.insert(0, format!("kill{kill}"));
+    }
+    match remedies.is_empty() {
+        true => otherwise.to_owned(),
+        false => remedies.join("; "),
     }
 }
 
@@ -104,7 +145,7 @@ pub(super) fn of_socket(inode: u64, uid: Option<u32>, address: Option<String>) -
             command: None,
             uid,
             address,
-            service: None,
+            known: None,
         }];
     }
     let of = |pid| Holder {
@@ -311,7 +352,7 @@ mod tests {
             command: Some("nginx".into()),
             uid: None,
             address: None,
-            service: None,
+            known: None,
         };
         let all: Vec<_> = (1..=5).map(of).collect();
         assert_eq!(
@@ -319,6 +360,33 @@ mod tests {
             "nginx (pid 1), nginx (pid 2), nginx (pid 3) and 2 more"
         );
         assert!(list(&[]).contains("cannot be seen"));
+    }
+
+    #[test]
+    fn what_is_known_of_a_holder_is_told_with_what_to_do() {
+        let of = |pid, remedy| Holder {
+            known: Some(Known {
+                what: "left behind".into(),
+                remedy,
+                is_origin: false,
+            }),
+            pid: Some(pid),
+            command: Some("python3".into()),
+            uid: None,
+            address: None,
+        };
+        let left = [of(1, Remedy::Kill(1)), of(2, Remedy::Kill(2))];
+        assert_eq!(
+            list(&left),
+            "python3 (pid 1), left behind, python3 (pid 2), left behind"
+        );
+        assert_eq!(remedy(&left, "stop it"), "kill 1 2");
+        let say = || Remedy::Say("handover stop web".into());
+        assert_eq!(
+            remedy(&[of(1, say()), of(2, say())], "stop it"),
+            "handover stop web"
+        );
+        assert_eq!(remedy(&[], "stop it"), "stop it");
     }
 
     proptest! {

@@ -19,13 +19,28 @@ fn settings(name: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn the_unit_starts_what_make_install_installs() {
+    let makefile = Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile");
+    let makefile = fs::read_to_string(makefile).unwrap();
+    let prefix = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("PREFIX ?= "));
+    let binary = format!("{}/bin/handover ", prefix.unwrap());
+    for (key, value) in settings("handover@.service") {
+        if key.starts_with("Exec") {
+            assert!(value.starts_with(&binary), "{key}={value} is not {binary}");
+        }
+    }
+}
+
+#[test]
 fn systemd_analyze_has_nothing_to_say() {
     let directory = tempfile::tempdir().unwrap();
     let mut paths = Vec::new();
     for name in ["handover@.service", "handover@.socket"] {
         let text = fs::read_to_string(shipped().join(name)).unwrap();
         // The program is not installed where this is built.
-        let text = text.replace("/usr/bin/handover", "/bin/true");
+        let text = text.replace("/usr/local/bin/handover", "/bin/true");
         let path = directory.path().join(name);
         fs::write(&path, text).unwrap();
         paths.push(path);
@@ -53,9 +68,9 @@ fn the_service_says_what_is_promised() {
         ("NotifyAccess", "main"),
         (
             "ExecStart",
-            "/usr/bin/handover run --config /etc/handover/%i.toml",
+            "/usr/local/bin/handover run --config /etc/handover/%i.toml",
         ),
-        ("ExecReload", "/usr/bin/handover upgrade --systemd %i"),
+        ("ExecReload", "/usr/local/bin/handover upgrade --systemd %i"),
         ("Restart", "on-failure"),
         ("RestartSec", "100ms"),
         ("RestartPreventExitStatus", "2"),

@@ -1,4 +1,4 @@
-//! Programs that know nothing of handover: node, gunicorn, nginx.
+//! Programs that know nothing of handover: node, gunicorn, uvicorn, nginx.
 //!
 //! How each of them treats idle connections at its own end is measured by the
 //! benchmark; here new connections must not notice an upgrade.
@@ -38,6 +38,41 @@ fn gunicorn_serves_the_inherited_socket() {
     let words = [gunicorn.display().to_string(), "--chdir".to_owned(), folder];
     let more = ["--workers", "2", "--log-level", "warning", "app:app"].map(str::to_owned);
     upgrades_unnoticed(Start::serving(&[&words[..], &more[..]].concat()));
+}
+
+#[test]
+fn uvicorn_serves_the_inherited_socket() {
+    let Some(uvicorn) = debian("uvicorn") else {
+        return;
+    };
+    let start = Start::bare(&[]);
+    let app = "import os\n\
+               async def app(scope, receive, send):\n\
+               \x20   assert scope['type'] == 'http'\n\
+               \x20   body = f\"hello from generation {os.environ['HANDOVER_GENERATION']} \
+               (pid {os.getpid()})\\n\".encode()\n\
+               \x20   head = [(b'content-length', str(len(body)).encode())]\n\
+               \x20   await send({'type': 'http.response.start', 'status': 200, 'headers': head})\n\
+               \x20   await send({'type': 'http.response.body', 'body': body})\n";
+    std::fs::write(start.path("app.py"), app).expect("a file");
+    let folder = start.path("").display().to_string();
+    let words = [
+        "--fd",
+        "3",
+        "--lifespan",
+        "off",
+        "--log-level",
+        "warning",
+        "--app-dir",
+        &folder,
+        "app:app",
+    ];
+    let command = [
+        &[uvicorn.display().to_string()][..],
+        &words.map(str::to_owned),
+    ]
+    .concat();
+    upgrades_unnoticed(Start::serving(&command));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -194,5 +194,41 @@ fn a_listen_address_that_changed_in_the_config_is_told_once() {
         let times = ended.stderr.matches("takes effect when").count();
         assert_eq!(times, 1, "{verb}: {}", ended.stderr);
     }
+    service.stop();
+}
+
+/// Open descriptors of a process.
+fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn who_follows_events_and_hangs_up_costs_no_descriptor_even_when_it_asked_for_more() {
+    let service = Start::serving(&server()).start();
+    let before = descriptors(service.pid());
+    let mut callers = Vec::new();
+    for _ in 0..60 {
+        let socket = service.runtime_dir().join("control.sock");
+        let mut caller = UnixStream::connect(socket).expect("connected");
+        // What comes behind a stream without end is never read.
+        let asked = "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n".repeat(3);
+        caller.write_all(asked.as_bytes()).expect("sent");
+        let mut head = [0; 15];
+        caller.read_exact(&mut head).expect("an answer");
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        callers.push(caller);
+    }
+    assert!(descriptors(service.pid()) >= before + 60);
+    drop(callers);
+    // Without anything that happens: a heartbeat comes after half a minute only.
+    let begun = Instant::now();
+    eventually("their descriptors are gone", || {
+        (descriptors(service.pid()) <= before).then_some(())
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
     service.stop();
 }

@@ -27,7 +27,14 @@ fn f05_a_port_in_use_by_another_service_says_by_which() {
     let first = Start::serving(&server()).flag("--name", "shop").start();
     let second = Start::bare(&server()).flag("--listen", first.address());
     let master = format!("(pid {}), the master of service shop", first.pid());
-    second.refused().says(1, &["in use by", &master]);
+    let remedy = format!(
+        "stop it: handover stop shop --runtime-dir {}",
+        first.runtime_dir().display()
+    );
+    second.refused().says(
+        1,
+        &["in use by", &master, "neither has a config file", &remedy],
+    );
     first.stop();
 }
 

@@ -11,6 +11,7 @@ mod intent;
 mod leftovers;
 mod limits;
 mod listeners;
+mod mistakes;
 mod newcomers;
 mod refusals;
 mod releases;

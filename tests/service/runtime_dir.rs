@@ -36,7 +36,7 @@ fn a_removed_runtime_directory_is_made_again_with_its_control_socket() {
     assert_eq!(mode(&folder.join("control.sock")), 0o600);
     // It is held as before: no other master takes it.
     let other = Start::serving(&server()).runtime_dir(&folder).refused();
-    other.says(1, &["belongs to a running master"]);
+    other.says(1, &["runs already (pid ", "another --runtime-dir"]);
     service.handover("upgrade", &[]).says(0, &[]);
     load.lost_nothing(1..=2);
     service.stop();

@@ -101,7 +101,7 @@ fn the_units_are_correct() {
     for name in ["handover@.service", "handover@.socket"] {
         let text = std::fs::read_to_string(folder.join(name)).expect("the shipped unit");
         // An instance, and a program that exists here: both are checked by the verifier.
-        let text = text.replace("/usr/bin/handover", env!("CARGO_BIN_EXE_handover"));
+        let text = text.replace("/usr/local/bin/handover", env!("CARGO_BIN_EXE_handover"));
         std::fs::write(scratch.path().join(name.replace('@', "@web")), text).expect("a copy");
     }
     let checked = std::process::Command::new(analyze)

@@ -98,14 +98,16 @@ fn upgrades_are_counted_by_how_they_ended() {
     let counts = || service.status()["upgrades"].clone();
     let of = |succeeded, failed, rolled_back| json!({"succeeded": succeeded, "failed": failed, "rolled_back": rolled_back});
     assert_eq!(counts(), of(0, 0, 0), "the first start is no upgrade");
-    service.handover("upgrade", &[]).says(0, &[]);
+    service.handover("upgrade", &["--env", "A=1"]).says(0, &[]);
     assert_eq!(counts(), of(1, 0, 0));
     service.upgrade_to(&Broken::at_once()).says(1, &[]);
     assert_eq!(counts(), of(1, 1, 0), "it never got ready");
     service.upgrade_to(&Broken::in_the_bake()).says(1, &[]);
-    assert_eq!(counts(), of(1, 1, 1), "it was ready, and is let go");
+    assert_eq!(counts(), of(1, 2, 0), "it was ready, and did not bake");
+    service.handover("rollback", &[]).says(0, &[]);
+    assert_eq!(counts(), of(1, 2, 1), "an earlier release is active again");
     let metrics = service.ask("GET", "/metrics", "").expect("metrics").body;
-    for (result, count) in [("succeeded", 1), ("failed", 1), ("rolled_back", 1)] {
+    for (result, count) in [("succeeded", 1), ("failed", 2), ("rolled_back", 1)] {
         let line = format!("handover_upgrades_total{{result=\"{result}\"}} {count}\n");
         assert!(metrics.contains(&line), "no {line:?} in {metrics}");
     }

@@ -12,6 +12,9 @@ use crate::control::{Span, Timestamp};
 /// A command longer than this is cut: `--json` has it all.
 const COMMAND_MAX: usize = 48;
 
+/// What a worker says of itself, too.
+const STATUS_MAX: usize = 120;
+
 /// The whole page, without a last newline. What is longer than `columns` is cut in tables where nobody needs all of
 /// it, and broken elsewhere.
 pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
@@ -153,7 +156,12 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
             .tone(Tone::Warn),
         Cell::maybe(worker.connections).right(),
         health(worker),
-        Cell::maybe(worker.status.as_deref()),
+        Cell::maybe(
+            worker
+                .status
+                .as_deref()
+                .map(|status| fit(&clean(status), STATUS_MAX)),
+        ),
     ]
 }
 

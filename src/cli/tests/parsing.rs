@@ -16,7 +16,7 @@ fn words(line: &str) -> Vec<OsString> {
 fn parsed(line: &str) -> String {
     match parse(words(line)) {
         Parsed::Verb(verb) => format!("{verb:?}"),
-        Parsed::Clap(error) => panic!("{line}: {error}"),
+        Parsed::Clap(error, _) => panic!("{line}: {error}"),
         Parsed::Later(message) => panic!("{line}: {message}"),
     }
 }
@@ -113,6 +113,7 @@ fn what_is_wrong_is_bad_usage() {
         "frobnicate",
         "statsu",
         "upgrade web other",
+        "upgrade --label=",
         "upgrade --env A",
         "upgrade --env =1",
         "upgrade --env NOTIFY_SOCKET=1",
@@ -128,12 +129,12 @@ fn what_is_wrong_is_bad_usage() {
         "status --canary 1",
     ] {
         match parse(words(line)) {
-            Parsed::Clap(error) => assert_eq!(error.exit_code(), 2, "{line}: {error}"),
+            Parsed::Clap(error, _) => assert_eq!(error.exit_code(), 2, "{line}: {error}"),
             Parsed::Verb(verb) => panic!("{line} is {verb:?}"),
             Parsed::Later(message) => panic!("{line}: {message}"),
         }
     }
-    let Parsed::Clap(error) = parse(words("statsu")) else {
+    let Parsed::Clap(error, _) = parse(words("statsu")) else {
         panic!("it is no verb");
     };
     assert!(error.to_string().contains("'status'"), "{error}");
@@ -146,7 +147,7 @@ fn help_and_version_are_no_errors() {
         ("upgrade --help", ErrorKind::DisplayHelp),
         ("--version", ErrorKind::DisplayVersion),
     ] {
-        let Parsed::Clap(error) = parse(words(line)) else {
+        let Parsed::Clap(error, _) = parse(words(line)) else {
             panic!("{line} is no help");
         };
         assert_eq!((error.kind(), error.exit_code()), (kind, 0));

@@ -147,8 +147,11 @@ async fn waiting_ends_at_the_timeout_and_the_operation_goes_on() {
     assert_eq!(done.code, 5);
     assert_eq!(
         done.err,
-        "error: web: upgrade up_8 did not end within 50 ms and goes on\n hint: to see how it \
-         goes: handover status web\n"
+        format!(
+            "error: web: upgrade up_8 did not end within 50 ms and goes on\n hint: to see how it \
+             goes: handover status web --runtime-dir {}\n",
+            place.path().display()
+        )
     );
     master.change(|operation| assert!(!operation.is_ended()));
 }
@@ -164,10 +167,13 @@ async fn ctrl_c_ends_the_waiting_and_not_the_operation() {
     };
     let (done, ()) = tokio::join!(handover("upgrade", place.path()), work);
     assert_eq!(done.code, 130);
+    let where_it_is = format!("--runtime-dir {}", place.path().display());
     assert_eq!(
         done.err,
-        "error: web: interrupted; upgrade up_8 goes on\n hint: to undo it: handover abort web; to \
-         see how it goes: handover status web\n"
+        format!(
+            "error: web: interrupted; upgrade up_8 goes on\n hint: to undo it: handover abort web {where_it_is}; \
+             to see how it goes: handover status web {where_it_is}\n"
+        )
     );
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::super::suggest;
 use super::{Address, AddressError, Host, HostPort, UNIX_PATH_BYTES_MAX};
 
 impl FromStr for Address {
@@ -115,6 +116,13 @@ fn common_mistake(text: &str) -> Option<AddressError> {
                 error
             });
         }
+    }
+    // With a port behind it a scheme was meant, and no host.
+    if let Some((word, rest)) = text.split_once(':')
+        && rest.contains([':', '/'])
+        && let Some(scheme) = suggest::nearest(word, ["udp", "unix"])
+    {
+        return Some(wrong(format!("has no scheme {word:?}")).write(format!("{scheme}:{rest}")));
     }
     if text.starts_with(['/', '.']) {
         return Some(wrong("looks like a path").write(format!("unix:{text}")));

@@ -135,7 +135,7 @@ pub(super) const KEYS: &[Key] = &[
         ready.on,
         Kind::ReadyOn,
         "auto",
-        Live,
+        Release,
         "The sign that decides; auto: READY=1 or the kernel's evidence that the worker waits on its listeners."
     ),
     key!(
@@ -151,7 +151,7 @@ pub(super) const KEYS: &[Key] = &[
         ready.settle,
         ANY,
         "1s",
-        Live,
+        Release,
         "Where nothing can be observed: being alive for this long counts as ready."
     ),
     // [health]
@@ -253,7 +253,7 @@ pub(super) const KEYS: &[Key] = &[
         drain.signal,
         Kind::Signal,
         "TERM",
-        Live,
+        Release,
         "What asks a worker to finish."
     ),
     key!(

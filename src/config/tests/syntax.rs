@@ -41,8 +41,16 @@ const BROKEN: &[(&str, (usize, usize), &str)] = &[
         (2, 10),
         "this key has no value | write timeout = VALUE",
     ),
-    ("[drain]\ntimeout = \"30s", (2, 15), "this is not TOML"),
-    ("[drain]\ntimeout = '30s\"", (2, 16), "this is not TOML"),
+    (
+        "[drain]\ntimeout = \"30s",
+        (2, 15),
+        "add the closing \": \"30s\"",
+    ),
+    (
+        "[drain]\ntimeout = '30s\"",
+        (2, 16),
+        "this ' is never closed",
+    ),
     (
         "[drain]\ntimeout = \"1s\"\ntimeout = \"2s\"",
         (3, 1),

@@ -1,8 +1,9 @@
 //! A master's own runtime directory: made, locked, and with its socket.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt,
 };
@@ -25,7 +26,10 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
     /// Something could not be made or opened.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error(
+        "cannot {what} {}: {source}; make it so that this user may write there, or choose another with --runtime-dir",
+        path.display()
+    )]
     Io {
         /// "make", "open", "lock".
         what: &'static str,
@@ -79,6 +83,8 @@ pub struct RuntimeDir {
     path: PathBuf,
     /// The service's name, as the lock says it.
     name: String,
+    /// Its config file, as the lock says it.
+    config: Option<PathBuf>,
     /// Locked by flock(2): the kernel unlocks it however the master ends.
     lock: File,
     /// The file of the control socket, once it is bound.
@@ -114,12 +120,25 @@ pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
     Ok(RuntimeDir {
         path: path.to_owned(),
         name: name.to_owned(),
+        config: None,
         lock,
         control: None,
     })
 }
 
 impl RuntimeDir {
+    /// Says in the lock which config this master has: for those who meet it there.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn tell_config(&mut self, config: Option<&Path>) -> io::Result<()> {
+        // A path of several lines would be several lines.
+        let config = config.filter(|path| !path.as_os_str().as_bytes().contains(&b'\n'));
+        self.config =
+            config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        write_lock(&mut self.lock, &self.name, self.config.as_deref())
+    }
+
     /// Where it is; absolute.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -176,7 +195,10 @@ impl RuntimeDir {
     /// As [`prepare`]; then nothing changed.
     pub fn restore(&mut self) -> Result<(), PathError> {
         if !self.is_locked() {
+            let config = self.config.take();
             *self = prepare(&self.path, &self.name)?;
+            self.tell_config(config.as_deref())
+                .map_err(io_error("write the lock in", &self.path))?;
         }
         Ok(())
     }
@@ -304,11 +326,21 @@ fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
         }
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
-    let line = format!("{} {}\n", std::process::id(), name.replace('\n', " "));
-    lock.set_len(0)
-        .and_then(|()| lock.write_all(line.as_bytes()))
-        .map_err(io_error("write", &path))?;
+    write_lock(&mut lock, name, None).map_err(io_error("write", &path))?;
     Ok(lock)
+}
+
+/// Who holds the lock: `PID NAME`, then a line for the config.
+fn write_lock(lock: &mut File, name: &str, config: Option<&Path>) -> io::Result<()> {
+    let name = name.replace('\n', " ");
+    let mut lines = format!("{} {name}\n", std::process::id()).into_bytes();
+    if let Some(config) = config {
+        lines.extend_from_slice(config.as_os_str().as_bytes());
+        lines.push(b'\n');
+    }
+    lock.set_len(0)?;
+    lock.rewind()?;
+    lock.write_all(&lines)
 }
 
 #[cfg(test)]
@@ -334,10 +366,17 @@ mod tests {
         let me = Holder {
             pid: std::process::id().cast_signed(),
             name: "web".to_owned(),
+            config: None,
         };
-        assert_eq!(Holder::of(dir.path()), Some(me));
-        let me = std::process::id().cast_signed();
-        assert_eq!(Holder::service_of(me).as_deref(), Some("web"));
+        assert_eq!(Holder::of(dir.path()), Some(me.clone()));
+        dir.tell_config(Some(Path::new("/etc/handover/web.toml")))
+            .expect("written");
+        let me = Holder {
+            config: Some("/etc/handover/web.toml".into()),
+            ..me
+        };
+        assert_eq!(Holder::of(dir.path()), Some(me.clone()));
+        assert_eq!(Holder::of_master(me.pid), Some((me, dir.path().to_owned())));
         drop(listener);
         dir.remove_control().expect("removed");
         dir.remove_control().expect("gone already");

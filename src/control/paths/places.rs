@@ -27,6 +27,13 @@ pub fn default_runtime_dir(name: &str) -> PathBuf {
     Places::from_env().default_for(name)
 }
 
+/// Whether the command line finds a master in `directory` without being told where it is.
+#[must_use]
+pub fn is_found(directory: &Path) -> bool {
+    let parent = directory.parent();
+    parent.is_some_and(|parent| Places::from_env().roots().iter().any(|root| root == parent))
+}
+
 impl Places {
     /// Those of this process.
     #[must_use]

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -25,7 +25,24 @@ struct State {
     /// Since when the client does not take what is to be written.
     write_blocked: Option<Instant>,
     heads: Heads,
+    /// The request that is answered has a body, which may still be coming.
+    has_body: bool,
+    /// Wakes who holds back what comes behind a request.
+    held: Option<Waker>,
 }
+
+/// What may be read.
+enum Turn {
+    /// A head, and nothing behind it.
+    Head,
+    /// Anything: it is a body's.
+    Body,
+    /// Nothing until the answer is given.
+    Hold,
+}
+
+/// What is read ahead while a request is answered, in bytes: only to see the client hang up.
+const AHEAD_MAX: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
@@ -45,6 +62,8 @@ impl Activity {
             phase,
             write_blocked: None,
             heads: Heads::default(),
+            has_body: false,
+            held: None,
         })))
     }
 
@@ -55,7 +74,11 @@ impl Activity {
 
     /// Its answer was handed over.
     pub(super) fn request_ended(&self) {
-        self.state().phase = Phase::Idle(Instant::now());
+        let mut state = self.state();
+        state.phase = Phase::Idle(Instant::now());
+        if let Some(held) = state.held.take() {
+            held.wake();
+        }
     }
 
     /// Nothing is being answered: it is the client's turn.
@@ -85,12 +108,34 @@ impl Activity {
         self.state().heads.conflict()
     }
 
-    fn bytes_came(&self, bytes: &[u8]) {
+    fn turn(&self) -> Turn {
+        let state = self.state();
+        match state.phase {
+            Phase::Idle(_) | Phase::Head(_) => Turn::Head,
+            Phase::Busy if state.has_body => Turn::Body,
+            Phase::Busy => Turn::Hold,
+        }
+    }
+
+    /// Takes of `bytes` what this turn is for, and says how many those are.
+    fn bytes_came(&self, bytes: &[u8], turn: &Turn) -> usize {
         let mut state = self.state();
-        state.heads.came(bytes);
         if matches!(state.phase, Phase::Idle(_)) {
             state.phase = Phase::Head(Instant::now());
         }
+        if !matches!(turn, Turn::Head) {
+            state.heads.came(bytes);
+            return bytes.len();
+        }
+        let (length, is_whole) = state.heads.came_to_end(bytes);
+        if is_whole {
+            state.has_body = state.heads.has_body();
+        }
+        length
+    }
+
+    fn hold(&self, waker: &Waker) {
+        self.state().held = Some(waker.clone());
     }
 
     fn written<T>(&self, outcome: &Poll<T>) {
@@ -110,15 +155,43 @@ impl Activity {
     }
 }
 
-/// A stream that reports what passes.
+/// A stream that reports what passes. hyper gets one request at a time: what it has read ahead would keep it from
+/// reading on, and so from seeing that the client hung up.
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
+    /// Read, and not passed on yet.
+    ahead: Vec<u8>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+        let ahead = Vec::new();
+        Self {
+            stream,
+            activity,
+            ahead,
+        }
+    }
+
+    /// Passes on what this turn is for.
+    fn pass(&mut self, buffer: &mut ReadBuf<'_>, turn: &Turn) {
+        let fits = self.ahead.len().min(buffer.remaining());
+        let came = self.ahead.get(..fits).unwrap_or_default();
+        let length = self.activity.bytes_came(came, turn);
+        buffer.put_slice(came.get(..length).unwrap_or_default());
+        self.ahead.drain(..length);
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Reads on; ready with `false` at the end of the stream.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [0; 4096];
+        let mut piece = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        self.ahead.extend_from_slice(piece.filled());
+        Poll::Ready(Ok(!piece.filled().is_empty()))
     }
 }
 
@@ -128,13 +201,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if outcome.is_ready() {
-            let came = buffer.filled().get(before..).unwrap_or_default();
-            self.activity.bytes_came(came);
+        let turn = self.activity.turn();
+        if let Turn::Hold = turn {
+            self.activity.hold(cx.waker());
+            while self.ahead.len() < AHEAD_MAX {
+                if !ready!(self.poll_more(cx))? {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            return Poll::Pending;
         }
-        outcome
+        if self.ahead.is_empty() && !ready!(self.poll_more(cx))? {
+            return Poll::Ready(Ok(()));
+        }
+        self.pass(buffer, &turn);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -32,6 +32,23 @@ impl Heads {
         }
     }
 
+    /// As [`Heads::came`], up to the empty line that ends a head; how many bytes that are, and whether it is there.
+    pub(super) fn came_to_end(&mut self, bytes: &[u8]) -> (usize, bool) {
+        for (at, byte) in bytes.iter().enumerate() {
+            let is_empty = self.begin.is_empty() || self.begin == [b'\r'];
+            self.byte(*byte);
+            if *byte == b'\n' && is_empty {
+                return (at + 1, true);
+            }
+        }
+        (bytes.len(), false)
+    }
+
+    /// Whether the head that just ended has a body behind it.
+    pub(super) fn has_body(&self) -> bool {
+        self.length || self.chunked
+    }
+
     /// Whether a request had a length and was chunked, too.
     pub(super) fn conflict(&self) -> bool {
         self.both
@@ -88,6 +105,17 @@ mod tests {
         assert!(!conflict(&[first, second, first]));
         let named = b"X-Content-Length: 2\r\nTransfer-Encoding: chunked\r\nA: Content-Length: 2";
         assert!(!conflict(&[b"POST / HTTP/1.1\r\n", named]));
+    }
+
+    #[test]
+    fn a_head_ends_with_its_empty_line() {
+        let mut heads = Heads::default();
+        let two = b"GET / HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\nContent-Length: 2\n\n{}";
+        let (first, ended) = heads.came_to_end(two);
+        assert!(ended && !heads.has_body() && two[first..].starts_with(b"POST"));
+        let (second, ended) = heads.came_to_end(&two[first..]);
+        assert!(ended && heads.has_body() && &two[first + second..] == b"{}");
+        assert_eq!(heads.came_to_end(b"GET / HT"), (8, false));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct OperationView {
     pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
-    /// The label that the caller gave.
+    /// The label that the caller gave, or the one of the release that a rollback goes back to.
     pub label: Option<String>,
     /// The generation that was active when it began: the one that serves as
     /// before when it failed.
@@ -58,6 +58,19 @@ pub struct OperationView {
     pub ready_by: Option<String>,
     /// How long it baked, in milliseconds.
     pub bake_ms: Option<u64>,
+    /// How much of the bake a promotion saved, in milliseconds; null where it came to its end.
+    #[serde(default)]
+    pub bake_left_ms: Option<u64>,
+    /// The generation whose release a rollback goes back to.
+    #[serde(default)]
+    pub back_to: Option<u32>,
+    /// Keys that changed in the config and are in force now.
+    #[serde(default)]
+    pub applied: Vec<String>,
+    /// Keys that changed in the config and that only the next generation will know of: where nothing of the release
+    /// changed, so that none was made.
+    #[serde(default)]
+    pub pending: Vec<String>,
     /// How long the replaced generation may drain, in milliseconds; null when
     /// none drains.
     pub drain_timeout_ms: Option<u64>,
@@ -96,6 +109,10 @@ impl OperationView {
             ready_ms: None,
             ready_by: None,
             bake_ms: None,
+            bake_left_ms: None,
+            back_to: None,
+            applied: Vec::new(),
+            pending: Vec::new(),
             drain_timeout_ms: None,
             failed_worker: None,
             log_tail: Vec::new(),

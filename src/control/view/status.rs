@@ -116,14 +116,15 @@ pub struct SessionsView {
     pub lost_total: u64,
 }
 
-/// How upgrades ended since the master started.
+/// How upgrades, reloads with a changed release and rollbacks ended since the master started. Each counts in one of
+/// the three; the first generation, calls that joined another one and reloads without a change count in none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradesView {
-    /// The new generation is or was active.
+    /// A new release became active.
     pub succeeded: u64,
-    /// The new generation did not become ready.
+    /// The new generation did not: it was not ready, failed its bake, or was aborted.
     pub failed: u64,
-    /// The new generation was ready, and failed its bake or was aborted in it.
+    /// A rollback (the verb) made an earlier release active again.
     pub rolled_back: u64,
 }
 

@@ -20,6 +20,7 @@ fn what_it_listens_on_instead_is_named() {
         assert!(found[0].comm.starts_with("python3"), "{found:?}");
         let argv = ["python3".to_owned(), "app.py".to_owned()];
         let line = advise(&Astray {
+            interpreter: None,
             instead: Instead::ListensOn(&found[0]),
             pid: program.pid(),
             argv: &argv,

@@ -1,11 +1,9 @@
 //! A running service, and what can be asked of it.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +11,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::ended::{Ended, Output};
+use super::marked::{describe, kill_marked, marked};
 use super::wait::within;
 use super::{PATIENCE, eventually, http, start};
 
@@ -25,31 +25,6 @@ pub struct Service {
     mark: String,
     output: Output,
     notify: UnixDatagram,
-}
-
-/// A command that came to its end.
-#[derive(Debug)]
-pub struct Ended {
-    /// `None`: ended by a signal.
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Ended {
-    /// It ended like this, and its errors have all these parts.
-    #[track_caller]
-    pub fn says(&self, code: i32, parts: &[&str]) -> &Self {
-        assert_eq!(self.code, Some(code), "exit code; {self:#?}");
-        for part in parts {
-            assert!(
-                self.stderr.contains(part),
-                "no {part:?} on standard error; {self:#?}"
-            );
-        }
-        assert!(!self.stderr.contains("panicked"), "{self:#?}");
-        self
-    }
 }
 
 impl Service {
@@ -264,6 +239,12 @@ impl Service {
         }
     }
 
+    /// `kill -9` for the master; its workers live on.
+    pub fn kill_master(&mut self) {
+        let _ = self.child.kill();
+        eventually("the killed master is gone", || self.exit());
+    }
+
     /// `kill -9` for the master and, since nobody takes them over yet, its workers.
     pub fn kill_all(&mut self) {
         let _ = self.child.kill();
@@ -320,112 +301,4 @@ impl Drop for Service {
             self.nothing_left();
         }
     }
-}
-
-/// What a child prints, collected so that it never waits for us.
-pub struct Output {
-    both: Arc<Mutex<String>>,
-    readers: Vec<JoinHandle<String>>,
-}
-
-impl Output {
-    pub fn of(child: &mut Child) -> Self {
-        let both = Arc::default();
-        let mut readers = vec![collect(child.stdout.take(), Arc::clone(&both))];
-        readers.push(collect(child.stderr.take(), Arc::clone(&both)));
-        Self { both, readers }
-    }
-
-    fn text(&self) -> String {
-        self.both.lock().expect("no reader panicked").clone()
-    }
-
-    /// Standard output and standard error, after their end.
-    fn ended(&mut self) -> (String, String) {
-        let mut streams = self
-            .readers
-            .drain(..)
-            .map(|r| r.join().expect("no reader panicked"));
-        (
-            streams.next().unwrap_or_default(),
-            streams.next().unwrap_or_default(),
-        )
-    }
-}
-
-fn collect(
-    stream: Option<impl Read + Send + 'static>,
-    both: Arc<Mutex<String>>,
-) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let (mut own, mut line) = (String::new(), Vec::new());
-        let mut stream = BufReader::new(stream.expect("a pipe"));
-        while stream
-            .read_until(b'\n', &mut line)
-            .is_ok_and(|length| length > 0)
-        {
-            let text = String::from_utf8_lossy(&line);
-            both.lock().expect("no reader panicked").push_str(&text);
-            own.push_str(&text);
-            line.clear();
-        }
-        own
-    })
-}
-
-/// Runs a command to its end, with a bound.
-pub fn finish(mut command: Command) -> Ended {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let mut output = Output::of(&mut child);
-    let ended = within(PATIENCE * 2, || child.try_wait().expect("our own child"));
-    let Some(status) = ended else {
-        let _ = child.kill();
-        let _ = child.wait();
-        panic!("{command:?} did not end; it said:\n{}", output.text());
-    };
-    let (stdout, stderr) = output.ended();
-    Ended {
-        code: status.code(),
-        stdout,
-        stderr,
-    }
-}
-
-/// Processes that carry the mark of a test, zombies apart.
-fn marked(mark: &str) -> Vec<i32> {
-    let wanted = format!("TEST_MARK={mark}");
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| carries(*pid, wanted.as_bytes()))
-        .collect()
-}
-
-fn carries(pid: i32, wanted: &[u8]) -> bool {
-    let environment = std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ"));
-    environment.is_ok_and(|text| text.split(|byte| *byte == 0).any(|pair| pair == wanted))
-}
-
-fn describe(pid: i32) -> String {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    format!(
-        "{pid}: {}",
-        String::from_utf8_lossy(&line).replace('\0', " ")
-    )
-}
-
-/// Ends what a failed test left; only what carries its mark.
-fn kill_marked(mark: &str) {
-    within(Duration::from_secs(5), || {
-        let left = marked(mark);
-        for pid in &left {
-            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-        }
-        left.is_empty().then_some(())
-    });
 }

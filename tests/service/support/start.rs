@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
-use super::master::{Ended, Output, Service, finish};
+use super::ended::{Ended, Output, finish};
+use super::master::Service;
 
 /// `handover run` with a runtime and a state directory of its own.
 pub struct Start {
@@ -179,7 +180,8 @@ pub fn check(file: &Path) -> Ended {
     finish(command)
 }
 
-fn clean(command: &mut Command) {
+/// Takes out of the environment what says that somebody supervises.
+pub fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let of_a_supervisor = ["HANDOVER_", "LISTEN_", "WATCHDOG_"];

@@ -1,0 +1,118 @@
+//! Who has what a new master wants, in words: another master, a worker that one left behind, somebody else.
+
+use std::fs;
+use std::path::Path;
+
+use crate::control::paths::{Holder, PathError, is_found};
+use crate::process::parent;
+use crate::sockets::SocketError;
+use crate::sockets::holder::{Known, Remedy};
+
+/// Deeper trees than this are loops of numbers that were used again.
+const DEPTH_MAX: usize = 64;
+
+/// Why an address cannot be bound; of its holders is said what they are to handover.
+pub(super) fn of_address(error: SocketError, config: Option<&Path>) -> String {
+    error.with_known(|pid| known(pid, config)).to_string()
+}
+
+/// Why a runtime directory cannot be had. `elsewhere`: it was named by `--runtime-dir`.
+pub(super) fn of_directory(error: &PathError, config: Option<&Path>, elsewhere: bool) -> String {
+    let PathError::InUse {
+        path,
+        holder: Some(holder),
+    } = error
+    else {
+        return error.to_string();
+    };
+    let Holder { name, pid, .. } = holder;
+    let other = match elsewhere {
+        true => "another --runtime-dir",
+        false => "another --name",
+    };
+    format!(
+        "service {name} runs already (pid {pid}, {}) and has {}; upgrade it: {}; stop it: {}; or give this one {other}",
+        sameness(holder, config),
+        path.display(),
+        command("upgrade", holder, path),
+        command("stop", holder, path),
+    )
+}
+
+fn known(pid: i32, config: Option<&Path>) -> Option<Known> {
+    if let Some((holder, directory)) = Holder::of_master(pid) {
+        return Some(Known {
+            what: format!(
+                "the master of service {} ({})",
+                holder.name,
+                sameness(&holder, config)
+            ),
+            remedy: remedy(&holder, &directory),
+            is_origin: true,
+        });
+    }
+    let name = worker_of(pid)?;
+    Some(match master_above(pid) {
+        Some((holder, directory)) => Known {
+            what: format!(
+                "a worker of service {} (its master is pid {})",
+                holder.name, holder.pid
+            ),
+            remedy: remedy(&holder, &directory),
+            is_origin: false,
+        },
+        None => Known {
+            what: format!("a worker of a handover that is gone (service {name})"),
+            remedy: Remedy::Kill(pid),
+            is_origin: false,
+        },
+    })
+}
+
+fn remedy(holder: &Holder, directory: &Path) -> Remedy {
+    let stop = command("stop", holder, directory);
+    let upgrade = command("upgrade", holder, directory);
+    Remedy::Say(format!("stop it: {stop}; or upgrade it: {upgrade}"))
+}
+
+/// The command that finds this master.
+fn command(verb: &str, holder: &Holder, directory: &Path) -> String {
+    let name = &holder.name;
+    match is_found(directory) {
+        true => format!("handover {verb} {name}"),
+        false => format!(
+            "handover {verb} {name} --runtime-dir {}",
+            directory.display()
+        ),
+    }
+}
+
+/// Whether it is the same service that was started a second time.
+fn sameness(holder: &Holder, config: Option<&Path>) -> String {
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match (&holder.config, config) {
+        (None, None) => "neither has a config file".to_owned(),
+        (None, Some(_)) => "without a config file".to_owned(),
+        (Some(theirs), Some(ours)) if whole(theirs) == whole(ours) => {
+            format!("with the same config, {}", theirs.display())
+        }
+        (Some(theirs), _) => format!("with another config, {}", theirs.display()),
+    }
+}
+
+/// The name of the service that a process was started for; none when it is no worker's.
+fn worker_of(pid: i32) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let value = |name: &[u8]| {
+        let mut pairs = environment.split(|byte| *byte == 0);
+        let found = pairs.find_map(|pair| pair.strip_prefix(name));
+        found.map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    value(b"HANDOVER_NONCE=")?;
+    value(b"HANDOVER_NAME=")
+}
+
+fn master_above(pid: i32) -> Option<(Holder, std::path::PathBuf)> {
+    let above = std::iter::successors(parent(pid), |pid| parent(*pid));
+    above.take(DEPTH_MAX).find_map(Holder::of_master)
+}
