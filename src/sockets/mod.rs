@@ -12,7 +12,7 @@
 //! | `inherit` | `LISTEN_FDS` |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
-//! | [`diag`], [`holder`], `queue` | the kernel's socket tables; who holds a port; who waits to be accepted |
+//! | [`diag`], [`holder`], `queue`, `through` | the kernel's socket tables; who holds a port; who waits to be accepted; who was |
 //! | [`pass`] | SCM_RIGHTS |
 //!
 //! Two rules hold throughout: options and flags of a socket are set when it is made and never
@@ -35,6 +35,7 @@ mod path_watch;
 mod queue;
 #[cfg(test)]
 mod testing;
+mod through;
 mod unix_path;
 mod watch;
 
@@ -45,4 +46,5 @@ pub use inherit::Inherited;
 pub use listener::{Listener, Origin};
 pub use open::open;
 pub use queue::waiting;
+pub use through::{ListenerId, Through, Unseen, through};
 pub use watch::{Repair, RepairKind, Watch};
