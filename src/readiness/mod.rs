@@ -20,6 +20,7 @@
 //! | `sockdiag` | connections by local port, asked of the kernel |
 //! | `blind` | why nothing can be observed, in words that help |
 //! | `notify` | what a worker says of itself on its notify socket |
+//! | `held` | which of the accepted connections a worker's processes hold |
 //! | `foreign` | where a worker listens instead |
 //! | `advise` | the line that helps its author |
 //! | `pace` | how often to look |
@@ -30,6 +31,7 @@ mod busy;
 mod calls;
 mod evidence;
 mod foreign;
+mod held;
 pub mod notify;
 mod observe;
 mod pace;
@@ -47,5 +49,6 @@ pub use advise::{Advice, Astray, Instead, advise, says_address_in_use, shell_nam
 pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
+pub use held::{Held, Holders};
 pub use observe::Observer;
 pub use pace::{Schedule, Turn};
