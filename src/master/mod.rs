@@ -22,6 +22,7 @@
 //! | `worker` | a worker as the master holds it |
 //! | `output` | what workers print |
 //! | `watching` | observing readiness |
+//! | `counting`, `count` | how many connections workers hold: when it is counted; one count, on its thread |
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
@@ -37,6 +38,8 @@
 mod baking;
 mod calls;
 mod chatter;
+mod count;
+mod counting;
 mod effects;
 mod ends;
 mod environment;
@@ -100,6 +103,8 @@ enum Input {
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// A count of connections came to its end.
+    Counted(Box<count::Counter>, Box<count::Count>),
 }
 
 /// Everything that the one thread owns.
@@ -122,6 +127,7 @@ struct Master {
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
     queues: baking::Queues,
+    counting: counting::Counting,
     listeners: Vec<Listener>,
     launcher: Launcher,
     notifier: Notifier,

@@ -1,6 +1,7 @@
 //! What the fleet decided, as events for people.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Master;
 use super::effects::millis;
@@ -27,6 +28,9 @@ impl Master {
             }
             Note::Active(number) => self.generation_active(number),
             Note::Draining(generation, left) => {
+                if let Some(info) = self.generations.get_mut(&generation) {
+                    info.drains_since.get_or_insert_with(Instant::now);
+                }
                 let workers = self
                     .fleet
                     .generation(generation)
@@ -240,7 +244,14 @@ impl Master {
 
     fn generation_ended(&mut self, number: GenerationNumber) {
         self.sweep(number);
-        self.tell(&Event::GenerationEnded { generation: number });
+        let info = self.generations.get(&number);
+        let since = info.and_then(|info| info.drains_since);
+        let cut = info.and_then(|info| info.cut);
+        self.tell(&Event::GenerationEnded {
+            generation: number,
+            drain_ms: since.map(|since| millis(since.elapsed())),
+            connections_cut: cut.filter(|_| since.is_some() && self.has_streams()),
+        });
         let oldest = self.fleet.generations().map(|held| held.number).next();
         let drained = self.operations.find(|view| {
             let alone = view

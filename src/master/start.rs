@@ -237,6 +237,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         generations: BTreeMap::new(),
         watching: Watching::new(),
         queues: super::baking::Queues::default(),
+        counting: super::counting::Counting::new(),
         listeners: parts.listeners,
         launcher: parts.launcher,
         notifier: parts.notifier,

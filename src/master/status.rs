@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Master;
+use super::count::Count;
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, Pinned, ReleaseView,
@@ -16,6 +17,10 @@ use crate::sockets::Origin;
 impl Master {
     pub(super) fn status(&mut self) -> Status {
         self.look_at_flags();
+        let (count, uncounted) = match (self.never_counted(), self.listeners.is_empty()) {
+            (None, false) => self.counting.shown(),
+            (never, _) => (None, never),
+        };
         let (operation, queued) = self.operations.current();
         let state = match self.fleet.stage() {
             Stage::Starting => MasterState::Starting,
@@ -26,7 +31,7 @@ impl Master {
         let generations = self
             .fleet
             .generations()
-            .map(|held| self.generation_view(held));
+            .map(|held| self.generation_view(held, count));
         let mut generations: Vec<GenerationView> = generations.collect();
         generations.reverse();
         Status {
@@ -38,7 +43,11 @@ impl Master {
             route: "direct".to_owned(),
             at: Timestamp::now(),
             started_at: self.started_at,
-            listeners: self.listeners.iter().map(listener_view).collect(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| listener_view(listener, count))
+                .collect(),
             generations,
             sessions: SessionsView::default(),
             upgrades: self.counts,
@@ -49,12 +58,13 @@ impl Master {
                 .and_then(LastUpgrade::of),
             operation,
             queued,
+            uncounted,
             sticky: self.sticky_sentence(),
             warnings: self.warnings.clone(),
         }
     }
 
-    fn generation_view(&self, held: &Generation) -> GenerationView {
+    fn generation_view(&self, held: &Generation, count: Option<&Count>) -> GenerationView {
         let info = self.generations.get(&held.number);
         let release = self.releases.get(held.release);
         GenerationView {
@@ -74,7 +84,7 @@ impl Master {
                 .map(|deadline| self.wall_clock(deadline)),
             workers: held
                 .workers()
-                .map(|(id, slot)| self.worker_view(id, slot))
+                .map(|(id, slot)| self.worker_view(id, slot, count))
                 .collect(),
         }
     }
@@ -85,7 +95,7 @@ impl Master {
         Timestamp::now().after(left)
     }
 
-    fn worker_view(&self, id: WorkerId, slot: &Slot) -> WorkerView {
+    fn worker_view(&self, id: WorkerId, slot: &Slot, count: Option<&Count>) -> WorkerView {
         // Between two lives the slot has nobody, and what its last process was is no news of the next.
         let held = self.workers.get(id);
         let held = held.filter(|_| slot.process != Process::Absent);
@@ -105,7 +115,7 @@ impl Master {
             ready_by: ready.map(|ready| ready.by.clone()),
             status: held.and_then(|worker| worker.status.clone()),
             restarts: slot.life,
-            connections: None,
+            connections: held.and_then(|_| count?.connections.get(&id).copied()),
         }
     }
 
@@ -169,11 +179,25 @@ impl Master {
         let restarts = [(none(), self.restarts)];
         let help = "Workers started again inside a generation.";
         metric("handover_worker_restarts_total", "counter", help, &restarts);
+        let help = "Connections that workers of draining generations still hold; without a value where they \
+                    cannot be counted.";
+        let left = draining_connections(&status).map(|left| (none(), left));
+        let left = left.as_slice();
+        metric("handover_draining_connections", "gauge", help, left);
+        let queues = status.listeners.iter().filter_map(|listener| {
+            Some((
+                format!("{{listener=\"{}\"}}", listener.name),
+                u64::from(listener.queue?),
+            ))
+        });
+        let queues: Vec<(String, u64)> = queues.collect();
+        let help = "Connections that wait in the listener's accept queue.";
+        metric("handover_listener_queue", "gauge", help, &queues);
         text
     }
 }
 
-fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
+fn listener_view(listener: &crate::sockets::Listener, count: Option<&Count>) -> ListenerView {
     ListenerView {
         name: listener.name().to_owned(),
         address: listener.address(),
@@ -182,9 +206,20 @@ fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
             Origin::Systemd => "systemd".to_owned(),
         },
         backlog: listener.backlog(),
+        queue: count.and_then(|count| count.queues.get(listener.name()).copied()),
         ready: listener.counts_for_ready(),
         note: listener.overlap_note().map(str::to_owned),
     }
+}
+
+/// None when one of those that drain is not counted.
+fn draining_connections(status: &Status) -> Option<u64> {
+    let draining = status.generations.iter();
+    let draining = draining.filter(|held| held.drain_deadline.is_some());
+    let mut living = draining
+        .flat_map(|held| &held.workers)
+        .filter(|worker| worker.pid.is_some());
+    living.try_fold(0, |sum, worker| Some(sum + worker.connections?))
 }
 
 fn release_view(release: &Release) -> ReleaseView {

@@ -43,6 +43,7 @@ impl Master {
         loop {
             self.settle();
             if let Some(code) = self.finished {
+                self.answer_all();
                 return code;
             }
             let wake = self.next_wake();
@@ -61,11 +62,7 @@ impl Master {
                     Ok(signal) => self.on_signal(&signal),
                     Err(error) => self.warn(format!("reading signals failed: {error}")),
                 },
-                Some((call, reply)) = sources.calls.recv() => {
-                    let answer = self.on_call(call);
-                    // Whoever asked may be gone.
-                    drop(reply.send(answer));
-                }
+                Some((call, reply)) = sources.calls.recv() => self.on_request(call, reply),
                 Some(input) = sources.inputs.recv() => self.on_input(input),
                 Ok(mut guard) = sources.watch.readable_mut() => {
                     let repairs = guard.get_inner_mut().examine(&mut self.listeners);
@@ -85,6 +82,7 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::Counted(counter, count) => self.on_counted(counter, count),
         }
     }
 
@@ -94,6 +92,7 @@ impl Master {
         self.look_at_workers();
         self.look_at_queues();
         self.check_leftovers();
+        self.count_when_due();
         self.launch_some();
         loop {
             let now = self.now();
@@ -120,6 +119,7 @@ impl Master {
             fleet,
             self.watching.next_look(),
             self.queues.next_look(),
+            self.counting.next(),
             self.workers.next_check(),
             self.next_telling(),
         ]

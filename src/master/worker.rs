@@ -176,6 +176,10 @@ pub(super) struct GenerationInfo {
     pub(super) was_baked: bool,
     pub(super) was_active: bool,
     pub(super) changed_told: bool,
+    /// Since when it drains.
+    pub(super) drains_since: Option<Instant>,
+    /// Connections that its workers still held when they were killed; none where that is not known.
+    pub(super) cut: Option<u64>,
     /// People were told that its program does not handle the drain signal.
     pub(super) unhandled_told: bool,
 }
@@ -194,6 +198,8 @@ impl GenerationInfo {
             was_baked: false,
             was_active: false,
             changed_told: false,
+            drains_since: None,
+            cut: Some(0),
             unhandled_told: false,
         }
     }

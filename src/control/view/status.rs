@@ -46,6 +46,9 @@ pub struct Status {
     /// who asked for it and when. Null otherwise.
     #[serde(default)]
     pub sticky: Option<String>,
+    /// Why connections of some workers, or of all, are not counted, in one sentence; null where all are.
+    #[serde(default)]
+    pub uncounted: Option<String>,
     /// What a person should know and nobody asked for.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -87,6 +90,10 @@ pub struct ListenerView {
     pub origin: String,
     /// How many connections may wait in its queue.
     pub backlog: u32,
+    /// How many wait in it now; null where that is not known, and for datagrams, which have no
+    /// connections.
+    #[serde(default)]
+    pub queue: Option<u32>,
     /// Whether a worker must wait on it to be ready.
     pub ready: bool,
     /// What a person should know of it: that two generations of a datagram
