@@ -1,20 +1,23 @@
 //! Which of the accepted connections a worker's processes hold.
 //!
 //! The kernel says which connections there are, but not whose they are: that is in `/proc/PID/fd`, and reading one
-//! link of it costs as much as three connections do in the kernel's table. So what a process held at the last count is kept, and
-//! a process is read again only when it may hold something else now: when the number of its descriptors
-//! (st_size of `/proc/PID/fd`, Linux 6.2) is not what it was without the connections that ended since. What that
-//! misses (one descriptor closed, a connection accepted in its place) leaves a connection
-//! that nobody holds; then all processes are read.
+//! link of it costs as much as three connections do in the kernel's table. So as little as will do is read of a process:
+//! nothing when the number of its descriptors (st_size of `/proc/PID/fd`, Linux 6.2) is what it was, less the
+//! connections that ended since; its epoll sets when they list all its connections; else every link. What that
+//! overlooks (one descriptor closed, a connection accepted in its place) leaves a connection that nobody has; then
+//! all links are read until it is found.
+
+mod known;
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, fstat, statat};
 
 use super::blind::{self, Obstacle};
 use super::procfs::{Fault, Reader, directory};
-use super::proctext::{self, Target};
+use super::proctext;
+use known::{Known, Look, Place, Unread};
 
 /// More processes than this of one worker are not looked at.
 const PROCESSES_MAX: usize = 16 * 1024;
@@ -38,31 +41,9 @@ pub struct Held {
 pub struct Holders {
     number: u64,
     processes: HashMap<i32, Known>,
+    hint: Vec<i32>,
     /// Connections that were found with nobody when all were asked: another program's on the same port.
     nobodys: Vec<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    descriptors: u64,
-    /// Sockets that were in the kernel's table,
-    connections: Vec<u64>,
-    /// and those that were not: of other ports, or accepted in between.
-    others: Vec<u64>,
-    /// The count in which all of its descriptors were read, and the one in which it was met.
-    read: u64,
-    met: u64,
-}
-
-/// One count.
-struct Look<'a> {
-    reader: Reader,
-    /// Sorted.
-    connections: &'a [u64],
-    claimed: Vec<bool>,
-    links_left: usize,
-    /// Read every process, whatever is known.
-    thorough: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,12 +70,16 @@ impl Holders {
             reader: Reader::new(),
             connections,
             claimed: vec![false; connections.len()],
-            links_left: LINKS_MAX,
+            missing: 0,
+            everybody,
             thorough: false,
+            links_left: LINKS_MAX,
+            hint: std::mem::take(&mut self.hint),
         };
         let mut held = self.all(workers, &mut look);
         if everybody {
-            if !self.unclaimed(&look).is_empty() {
+            look.missing = self.unclaimed(&look).len();
+            if look.missing > 0 {
                 look.thorough = true;
                 held = self.all(workers, &mut look);
             }
@@ -103,6 +88,7 @@ impl Holders {
             nobodys.sort_unstable();
             self.nobodys = nobodys;
         }
+        self.hint = look.hint;
         let recent = self.number.saturating_sub(FORGOTTEN_AFTER);
         self.processes.retain(|_, known| known.met > recent);
         held
@@ -179,85 +165,23 @@ impl Holders {
         }
         let size = statat(task, format!("{pid}/fd"), AtFlags::empty());
         let size = size.map_err(|errno| fault(errno.into()))?.st_size;
-        let size = u64::try_from(size).unwrap_or(0);
-        let number = self.number;
+        let place = Place {
+            task,
+            tids: &tids,
+            descriptors: u64::try_from(size).unwrap_or(0),
+        };
         let known = self.processes.entry(pid).or_default();
-        known.met = number;
-        let is_current = known.read == number;
-        if !is_current && (look.thorough || !known.follows(size, look)) {
-            let sockets = look.sockets(pid, task, &tids, size)?;
-            let (connections, others) = sockets.into_iter().partition(|inode| look.has(*inode));
-            *known = Known {
-                descriptors: size,
-                connections,
-                others,
-                read: number,
-                met: number,
-            };
-        }
+        known.met = self.number;
+        let updated = known.update(&place, look, self.number);
+        updated.map_err(|unread| match unread {
+            Unread::TooMany => Unseen::TooMany,
+            Unread::Fault(unreadable) => fault(unreadable),
+        })?;
         for inode in &known.connections {
-            if let Ok(at) = look.connections.binary_search(inode) {
-                look.claimed[at] = true;
-            }
+            look.claim(*inode);
         }
         together.extend(&known.connections);
         Ok(())
-    }
-}
-
-impl Known {
-    /// Brings it up to date without reading its links; false when that cannot be.
-    fn follows(&mut self, size: u64, look: &Look<'_>) -> bool {
-        let before = self.connections.len();
-        self.connections.retain(|inode| look.has(*inode));
-        let ended = (before - self.connections.len()) as u64;
-        if size == 0 || size + ended != self.descriptors {
-            return false;
-        }
-        self.descriptors = size;
-        let connections = &mut self.connections;
-        self.others.retain(|inode| {
-            let accepted = look.has(*inode);
-            connections.extend(accepted.then_some(*inode));
-            !accepted
-        });
-        true
-    }
-}
-
-impl Look<'_> {
-    fn has(&self, inode: u64) -> bool {
-        self.connections.binary_search(&inode).is_ok()
-    }
-
-    /// The inodes of all sockets that a process has open.
-    fn sockets(
-        &mut self,
-        pid: i32,
-        task: BorrowedFd<'_>,
-        tids: &[i32],
-        size: u64,
-    ) -> Result<Vec<u64>, Unseen> {
-        if size > self.links_left as u64 {
-            return Err(Unseen::TooMany);
-        }
-        // The table of a first thread that ended before the others is empty.
-        for &tid in tids.iter().take(4) {
-            let links = self.reader.links(task, tid, self.links_left);
-            let links = links.map_err(|fault| Unseen::Process(pid, fault))?;
-            self.links_left = self.links_left.saturating_sub(links.len());
-            if self.links_left == 0 {
-                return Err(Unseen::TooMany);
-            }
-            if !links.is_empty() {
-                let sockets = links.into_iter().filter_map(|(_, target)| match target {
-                    Target::Socket(inode) => Some(inode),
-                    Target::Epoll | Target::Ring | Target::Other => None,
-                });
-                return Ok(sockets.collect());
-            }
-        }
-        Ok(Vec::new())
     }
 }
 

@@ -3,9 +3,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
-use super::super::{Held, Holders};
+use rustix::event::epoll;
+
+use super::super::{Held, Holders, Wanted, holds_connection};
 use super::{connect, inode, tcp};
 
 /// Accepted connections, and their clients.
@@ -51,7 +55,7 @@ impl Holder {
             .try_clone()
             .expect("a descriptor can be duplicated");
         let mut command = Command::new("sleep");
-        command.arg("600").stdin(std::os::fd::OwnedFd::from(copy));
+        command.arg("600").stdin(OwnedFd::from(copy));
         Self(command.spawn().expect("sleep runs"))
     }
 
@@ -167,7 +171,7 @@ fn five_thousand_descriptors_are_looked_through() {
         .expect("a descriptor can be duplicated");
     let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", code]).stdout(Stdio::piped());
-    command.stdin(std::os::fd::OwnedFd::from(served));
+    command.stdin(OwnedFd::from(served));
     let mut many = Holder(command.spawn().expect("python3 runs"));
     let mut line = String::new();
     let output = many.0.stdout.take().expect("piped");
@@ -184,5 +188,86 @@ fn five_thousand_descriptors_are_looked_through() {
     assert_eq!(
         holders.count(&workers, &connections.table(), true),
         seen(&[1])
+    );
+}
+
+#[test]
+fn a_connection_through_a_path_that_was_renamed_proves_that_it_is_taken() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (staged, path) = (directory.path().join(".s"), directory.path().join("s"));
+    let listener = UnixListener::bind(&staged).expect("bound");
+    std::fs::rename(&staged, &path).expect("renamed");
+    let wanted = [Wanted {
+        inode: inode(&listener),
+        datagram: false,
+        name: "web".into(),
+        address: format!("unix:{}", path.display()),
+        port: None,
+    }];
+    let _client = UnixStream::connect(&path).expect("the queue has room");
+    assert!(!holds_connection(own_pid(), &wanted));
+    let _served = listener.accept().expect("one waits");
+    assert!(holds_connection(own_pid(), &wanted));
+}
+
+#[test]
+fn what_an_epoll_set_lists_and_what_it_does_not_are_counted_alike() {
+    let (listener, mut connections, mut holders) =
+        (tcp(), Connections::default(), Holders::default());
+    let me = [vec![own_pid()]];
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll set");
+    let add = |connection: &TcpStream| {
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&set, connection, data, epoll::EventFlags::IN).expect("it is added");
+    };
+    let mut count = |connections: &Connections| holders.count(&me, &connections.table(), true);
+    connections.accept(&listener, 4);
+    connections.served.iter().for_each(add);
+    assert_eq!(count(&connections), seen(&[4]));
+    connections.accept(&listener, 2);
+    connections.served[4..].iter().for_each(add);
+    assert_eq!(count(&connections), seen(&[6]));
+    connections.accept(&listener, 1);
+    assert_eq!(count(&connections), seen(&[7]), "one that no set lists");
+    connections.served.remove(0);
+    connections.accept(&listener, 1);
+    assert_eq!(count(&connections), seen(&[7]), "one for another");
+    connections.served.clear();
+    let held = holders.count(&me, &[inode(&listener)], true);
+    assert_eq!(held, seen(&[1]), "whatever the kernel's table has");
+}
+
+#[test]
+fn a_program_that_is_known_from_one_worker_is_read_by_its_epoll_set_in_the_next() {
+    let (listener, mut connections, mut holders) =
+        (tcp(), Connections::default(), Holders::default());
+    connections.accept(&listener, 5);
+    // Each takes one connection as its standard input; the second one keeps one outside of its set as well.
+    let code = "import select, time, os\n\
+                set = select.epoll(); set.register(0); print('there', flush=True); time.sleep(600)";
+    let start = |stdin: &TcpStream, more: Option<&TcpStream>| {
+        let copy = |one: &TcpStream| OwnedFd::from(one.try_clone().expect("a copy"));
+        let mut command = Command::new("/usr/bin/python3");
+        command.args(["-c", code]).stdout(Stdio::piped());
+        command.stdin(copy(stdin));
+        command.stderr(more.map_or_else(Stdio::null, |more| Stdio::from(copy(more))));
+        let mut holder = Holder(command.spawn().expect("python3 runs"));
+        let output = holder.0.stdout.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        holder
+    };
+    let served = &connections.served;
+    let first = start(&served[0], None);
+    let second = start(&served[1], Some(&served[2]));
+    let third = start(&served[3], None);
+    let workers = [vec![first.pid()], vec![second.pid()], vec![third.pid()]];
+    for _ in 0..2 {
+        let held = holders.count(&workers, &connections.table(), true);
+        assert_eq!(held, seen(&[1, 2, 1]));
+    }
+    assert_eq!(
+        holders.count(&workers, &connections.table(), false),
+        seen(&[1, 2, 1])
     );
 }
