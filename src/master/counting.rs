@@ -90,14 +90,20 @@ impl Counting {
     }
 
     fn is_fresh(&self) -> bool {
+        self.is_younger_than(1)
+    }
+
+    fn is_younger_than(&self, times: u32) -> bool {
         let last = self.last.as_ref();
-        last.is_some_and(|last| last.ended.elapsed() <= FRESH.max(last.cost * FRESH_COSTS))
+        let good = |last: &Count| times * FRESH.max(last.cost * FRESH_COSTS);
+        last.is_some_and(|last| last.ended.elapsed() <= good(last))
     }
 
     /// For a view: what was counted, if it is still good, and why the rest is not known.
     pub(super) fn shown(&self) -> (Option<&Count>, Option<String>) {
         match &self.last {
-            Some(last) if self.is_fresh() => {
+            // What was good when somebody asked is so still when the answer is made.
+            Some(last) if self.is_younger_than(2) => {
                 let part = (last.scope != Scope::All).then(|| TOO_LONG.to_owned());
                 (Some(last), last.reason.clone().or(part))
             }

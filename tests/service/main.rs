@@ -3,6 +3,7 @@
 
 mod apps;
 mod control;
+mod draining;
 mod faults;
 mod intent;
 mod leftovers;
