@@ -3,6 +3,7 @@
  *   parked accept            waits in accept(2) on descriptor 3, answers, closes
  *   parked epoll THREADS     the same in epoll_wait(2), beside sleeping threads
  *   parked never THREADS     never waits on its listener
+ *   parked keep CONNECTIONS  accepts, and keeps so many; a byte from a client closes its connection
  *
  * Each line of $BENCH_LOG: GENERATION WHAT NANOSECONDS (CLOCK_MONOTONIC), where
  * WHAT is "exec" (main begins), "waits" (next is the wait) or "term".
@@ -76,6 +77,39 @@ static void answer(int client)
     close(client);
 }
 
+/* Holds what it accepts, as an idle keep-alive server does. EPOLLEXCLUSIVE: a connection wakes not all of a thousand. */
+static void keep(int most)
+{
+    struct epoll_event listener = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data.fd = 3}, event;
+    int epoll = epoll_create1(EPOLL_CLOEXEC), held = 0, waits = 1;
+    char byte;
+
+    fcntl(3, F_SETFL, fcntl(3, F_GETFL) | O_NONBLOCK);
+    epoll_ctl(epoll, EPOLL_CTL_ADD, 3, &listener);
+    note("waits");
+    for (;;) {
+        if (epoll_wait(epoll, &event, 1, -1) != 1)
+            continue;
+        int client = event.data.fd;
+        if (client != 3) {
+            if (read(client, &byte, 1) >= 0) {
+                close(client);
+                held--;
+            }
+        } else if ((client = accept(3, NULL, NULL)) >= 0) {
+            event.events = EPOLLIN;
+            event.data.fd = client;
+            epoll_ctl(epoll, EPOLL_CTL_ADD, client, &event);
+            held++;
+        }
+        /* Full: the next connection is for another worker. */
+        if (waits != (held < most)) {
+            waits = held < most;
+            epoll_ctl(epoll, waits ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, 3, &listener);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "accept", *path = getenv("BENCH_LOG");
@@ -94,6 +128,8 @@ int main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 64 * 1024);
+    if (!strcmp(mode, "keep"))
+        keep(threads);
     while (threads-- > 0)
         if (pthread_create(&thread, &small, sleeper, NULL))
             return 2;

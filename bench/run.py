@@ -14,12 +14,12 @@ import sys
 import time
 import traceback
 
-from figures import apps, build, idle, mixed, overhead, readiness, start, tail, thousand
+from figures import apps, build, connections, idle, mixed, overhead, readiness, start, tail, thousand
 from lab import HANDOVER, LOAD, RUST_SERVER, Row
 
 FIGURES = {
     "mixed": mixed, "apps": apps, "overhead": overhead, "readiness": readiness, "tail": tail,
-    "idle": idle, "thousand": thousand, "start": start, "build": build,
+    "idle": idle, "thousand": thousand, "connections": connections, "start": start, "build": build,
 }
 
 

@@ -70,8 +70,16 @@ pub enum Event {
         workers: u32,
         drain_timeout_ms: u64,
     },
-    /// No process of it runs any more.
-    GenerationEnded { generation: u32 },
+    /// No process of it runs any more, `drain_ms` after it began to drain (null when it never did).
+    /// `connections_cut`: what its workers held, as counted last, when they were killed at their
+    /// deadline; null when that is not known. What a program closes itself is not cut.
+    GenerationEnded {
+        generation: u32,
+        #[serde(default)]
+        drain_ms: Option<u64>,
+        #[serde(default)]
+        connections_cut: Option<u64>,
+    },
     /// It never became active; `worker` is the one that failed.
     GenerationFailed {
         generation: u32,

@@ -43,7 +43,7 @@ impl Master {
         let Some(view) = self.operations.view(operation) else {
             return;
         };
-        self.count(&view, outcome);
+        self.count_rollout(&view, outcome);
         let failed = matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
@@ -71,7 +71,7 @@ impl Master {
     }
 
     /// Each rollout once: the calls that joined it share its end.
-    fn count(&mut self, view: &OperationView, outcome: Outcome) {
+    fn count_rollout(&mut self, view: &OperationView, outcome: Outcome) {
         if view.joined.is_some() || !super::operations::is_rollout(view.kind) {
             return;
         }

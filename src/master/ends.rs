@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Master;
 use super::groups::is_populated;
 use super::worker::{Leftover, Workers};
-use crate::control::Event;
+use crate::control::{Count, Event};
 use crate::fleet::{self, Ending, Fault, GenerationNumber, WorkerId};
 use crate::process::{Child, Exit, is_descendant, nonce_processes, orphans, reap_ready};
 use crate::readiness::notify::Datagram;
@@ -203,6 +203,10 @@ impl Master {
                 expected,
             });
         }
+        if drained.is_some() && !killed && matches!(exit, Exit::Signal { .. }) {
+            // It was in the middle of something, and nobody knows of how much.
+            self.add_cut(id, None);
+        }
         if unheard && drained.is_some() && !killed {
             self.tell_of_unhandled(id, &signal.to_string());
         }
@@ -301,24 +305,40 @@ impl Master {
         // Whoever left the process group is still in the control group.
         let group = self.workers.get(id).and_then(|worker| worker.group.clone());
         self.kill_group(group);
+        let held = self.counting.held_by(id);
         if let Some(worker) = self.workers.get_mut(id) {
-            worker.killed = true;
+            let again = std::mem::replace(&mut worker.killed, true);
             worker.untaken = untaken;
+            let drained = worker.told.is_some();
             if let Some(child) = &worker.child {
                 drop(child.signal_group(SIGKILL));
                 drop(child.signal(SIGKILL));
             }
             let pid = worker.pid().unwrap_or_default();
-            let reason = match worker.told {
-                Some(_) => "it was told to end and had not",
-                None => "it was not ready in time, or not healthy",
+            if drained && !again {
+                self.add_cut(id, held);
+            }
+            let reason = match (drained, held) {
+                (true, Some(held @ 1..)) => format!(
+                    "it was told to end and had not; it held {}",
+                    Count(held, "connection")
+                ),
+                (true, _) => "it was told to end and had not".to_owned(),
+                (false, _) => "it was not ready in time, or not healthy".to_owned(),
             };
             self.tell(&Event::WorkerKilled {
                 worker: id.to_string(),
                 generation: id.generation,
                 pid,
-                reason: reason.to_owned(),
+                reason,
             });
+        }
+    }
+
+    /// Connections that a worker still held when it was ended, as far as that is known.
+    fn add_cut(&mut self, id: WorkerId, held: Option<u64>) {
+        if let Some(info) = self.generations.get_mut(&id.generation) {
+            info.cut = info.cut.zip(held).map(|(cut, held)| cut + held);
         }
     }
 

@@ -28,6 +28,7 @@
 //! | `probing` | who is asked whether it serves, and when |
 //! | `asking` | asks, and what follows from the answers |
 //! | `unanswered` | the words for a worker that did not answer well |
+//! | `counting`, `count` | how many connections workers hold: when it is counted; one count, on its thread |
 //! | `baking` | does anybody take what waits on the listeners? |
 //! | `notices` | what workers say on their notify sockets |
 //! | `chatter` | a worker that floods its notify socket |
@@ -50,6 +51,8 @@ mod asking;
 mod baking;
 mod calls;
 mod chatter;
+mod count;
+mod counting;
 mod effects;
 mod ends;
 mod environment;
@@ -129,6 +132,8 @@ enum Input {
     Hook(hooks::RunId, Result<(), LaunchFailure>),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// A count of connections came to its end.
+    Counted(Box<count::Counter>, Box<count::Count>),
 }
 
 /// Everything that the one thread owns.
@@ -157,6 +162,7 @@ struct Master {
     watching: Watching,
     probing: probing::Probing,
     queues: baking::Queues,
+    counting: counting::Counting,
     listeners: Vec<Listener>,
     launcher: Launcher,
     notifier: Notifier,

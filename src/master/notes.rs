@@ -1,6 +1,7 @@
 //! What the fleet decided, as events for people.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Master;
 use super::effects::millis;
@@ -31,6 +32,9 @@ impl Master {
             }
             Note::Active(number) => self.generation_active(number),
             Note::Draining(generation, left) => {
+                if let Some(info) = self.generations.get_mut(&generation) {
+                    info.drains_since.get_or_insert_with(Instant::now);
+                }
                 let living = |slot: &&Slot| slot.process != Process::Absent;
                 let held = self.fleet.generation(generation);
                 let workers = held.map_or(0, |held| held.slots.iter().filter(living).count());
@@ -255,11 +259,15 @@ impl Master {
 
     fn generation_ended(&mut self, number: GenerationNumber) {
         self.sweep(number);
-        self.tell(&Event::GenerationEnded { generation: number });
-        let replaced = self
-            .generations
-            .get(&number)
-            .is_some_and(|info| info.was_active);
+        let info = self.generations.get(&number);
+        let since = info.and_then(|info| info.drains_since);
+        let cut = info.and_then(|info| info.cut);
+        let replaced = info.is_some_and(|info| info.was_active);
+        self.tell(&Event::GenerationEnded {
+            generation: number,
+            drain_ms: since.map(|since| millis(since.elapsed())),
+            connections_cut: cut.filter(|_| since.is_some() && self.has_streams()),
+        });
         if replaced && self.fleet.stage() == Stage::Serving {
             self.run_hook(Hook::PostDrain, number, None);
         }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Master;
+use super::effects::millis;
 use crate::control::{Count, Span};
 use crate::fleet::rollout::Phase;
 use crate::fleet::{Stage, State};
@@ -96,7 +97,8 @@ impl Master {
         due.into_iter().flatten().min()
     }
 
-    /// "generation 8 active, 4 workers; generation 7 draining, 20 s at most".
+    /// "generation 8 active, 4 workers; generation 7 draining, 12 connections left, 12 s left": as counted last,
+    /// about once a second; before that, and where it cannot be counted, "20 s at most".
     pub(super) fn sentence(&self) -> String {
         let mut parts = Vec::new();
         for held in self.fleet.generations() {
@@ -119,10 +121,17 @@ impl Master {
                     let workers = Count(workers, "worker");
                     format!("generation {number} canary, {workers}, until promoted or aborted")
                 }
-                State::Draining => {
-                    let timeout = super::effects::millis(self.fleet.policy().drain_timeout);
-                    format!("generation {number} draining, {} at most", Span(timeout))
-                }
+                State::Draining => match self.counting.left(number) {
+                    Some(left) => format!(
+                        "generation {number} draining, {} left, {} left",
+                        Count(left.connections, "connection"),
+                        Span(millis(left.time))
+                    ),
+                    None => {
+                        let timeout = Span(millis(self.fleet.policy().drain_timeout));
+                        format!("generation {number} draining, {timeout} at most")
+                    }
+                },
                 State::Failed => format!("generation {number} failed"),
             };
             let first = usize::from(held.state != State::Active);

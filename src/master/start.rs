@@ -251,6 +251,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         watching: Watching::new(),
         probing: super::probing::Probing::default(),
         queues: super::baking::Queues::default(),
+        counting: super::counting::Counting::new(),
         listeners: parts.listeners,
         launcher: parts.launcher,
         notifier: parts.notifier,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Master;
 use super::worker::Verdict;
+use super::count::Count;
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
@@ -17,6 +18,10 @@ use crate::sockets::Origin;
 impl Master {
     pub(super) fn status(&mut self) -> Status {
         self.look_at_flags();
+        let (count, uncounted) = match (self.never_counted(), self.listeners.is_empty()) {
+            (None, false) => self.counting.shown(),
+            (never, _) => (None, never),
+        };
         let (operation, queued) = self.operations.current();
         let state = match self.fleet.stage() {
             Stage::Starting => MasterState::Starting,
@@ -27,7 +32,7 @@ impl Master {
         let generations = self
             .fleet
             .generations()
-            .map(|held| self.generation_view(held));
+            .map(|held| self.generation_view(held, count));
         let mut generations: Vec<GenerationView> = generations.collect();
         generations.reverse();
         Status {
@@ -39,7 +44,11 @@ impl Master {
             route: "direct".to_owned(),
             at: Timestamp::now(),
             started_at: self.started_at,
-            listeners: self.listeners.iter().map(listener_view).collect(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|listener| listener_view(listener, count))
+                .collect(),
             generations,
             sessions: SessionsView::default(),
             upgrades: self.counts,
@@ -50,13 +59,14 @@ impl Master {
                 .and_then(LastUpgrade::of),
             operation,
             queued,
+            uncounted,
             sticky: self.sticky_sentence(),
             scaled: self.scaled_sentence(),
             warnings: self.standing_warnings(),
         }
     }
 
-    fn generation_view(&self, held: &Generation) -> GenerationView {
+    fn generation_view(&self, held: &Generation, count: Option<&Count>) -> GenerationView {
         let info = self.generations.get(&held.number);
         let release = self.releases.get(held.release);
         GenerationView {
@@ -82,7 +92,7 @@ impl Master {
             workers: held
                 .workers()
                 .filter(|(_, slot)| held.state != State::Active || is_taken(slot))
-                .map(|(id, slot)| self.worker_view(id, slot))
+                .map(|(id, slot)| self.worker_view(id, slot, count))
                 .collect(),
         }
     }
@@ -93,7 +103,7 @@ impl Master {
         Timestamp::now().after(left)
     }
 
-    fn worker_view(&self, id: WorkerId, slot: &Slot) -> WorkerView {
+    fn worker_view(&self, id: WorkerId, slot: &Slot, count: Option<&Count>) -> WorkerView {
         // Between two lives the slot has nobody, and what its last process was is no news of the next.
         let held = self.workers.get(id);
         let held = held.filter(|_| slot.process != Process::Absent);
@@ -114,7 +124,7 @@ impl Master {
             status: held.and_then(|worker| worker.status.clone()),
             health: held.and_then(|worker| worker.verdict.as_ref().map(health_view)),
             restarts: slot.life,
-            connections: None,
+            connections: held.and_then(|_| count?.connections.get(&id).copied()),
         }
     }
 
@@ -178,6 +188,20 @@ impl Master {
         let restarts = [(none(), self.restarts)];
         let help = "Workers started again inside a generation.";
         metric("handover_worker_restarts_total", "counter", help, &restarts);
+        let help = "Connections that workers of draining generations still hold; without a value where they \
+                    cannot be counted.";
+        let left = draining_connections(&status).map(|left| (none(), left));
+        let left = left.as_slice();
+        metric("handover_draining_connections", "gauge", help, left);
+        let queues = status.listeners.iter().filter_map(|listener| {
+            Some((
+                format!("{{listener=\"{}\"}}", listener.name),
+                u64::from(listener.queue?),
+            ))
+        });
+        let queues: Vec<(String, u64)> = queues.collect();
+        let help = "Connections that wait in the listener's accept queue.";
+        metric("handover_listener_queue", "gauge", help, &queues);
         text
     }
 }
@@ -197,7 +221,7 @@ fn is_taken(slot: &Slot) -> bool {
     slot.wanted || slot.process != Process::Absent
 }
 
-fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
+fn listener_view(listener: &crate::sockets::Listener, count: Option<&Count>) -> ListenerView {
     ListenerView {
         name: listener.name().to_owned(),
         address: listener.address(),
@@ -206,9 +230,20 @@ fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
             Origin::Systemd => "systemd".to_owned(),
         },
         backlog: listener.backlog(),
+        queue: count.and_then(|count| count.queues.get(listener.name()).copied()),
         ready: listener.counts_for_ready(),
         note: listener.overlap_note().map(str::to_owned),
     }
+}
+
+/// None when one of those that drain is not counted.
+fn draining_connections(status: &Status) -> Option<u64> {
+    let draining = status.generations.iter();
+    let draining = draining.filter(|held| held.drain_deadline.is_some());
+    let mut living = draining
+        .flat_map(|held| &held.workers)
+        .filter(|worker| worker.pid.is_some());
+    living.try_fold(0, |sum, worker| Some(sum + worker.connections?))
 }
 
 fn release_view(release: &Release) -> ReleaseView {

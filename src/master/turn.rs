@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::signals::Signals;
 use super::{Input, Master};
-use crate::control::{self, Call};
+use crate::control;
 use crate::fleet::Event;
 use crate::process::pollable;
 use crate::sockets::Watch;
@@ -43,6 +43,7 @@ impl Master {
         loop {
             self.settle();
             if let Some(code) = self.finished {
+                self.answer_all();
                 return code;
             }
             let wake = self.next_wake();
@@ -61,15 +62,7 @@ impl Master {
                     Ok(signal) => self.on_signal(&signal),
                     Err(error) => self.warn(format!("reading signals failed: {error}")),
                 },
-                Some((call, reply)) = sources.calls.recv() => match call {
-                    // What workers use is looked up by a thread, which answers.
-                    Call::Metrics => self.answer_metrics(reply),
-                    call => {
-                        let answer = self.on_call(call);
-                        // Whoever asked may be gone.
-                        drop(reply.send(answer));
-                    }
-                },
+                Some((call, reply)) = sources.calls.recv() => self.on_request(call, reply),
                 Some(input) = sources.inputs.recv() => self.on_input(input),
                 Ok(mut guard) = sources.watch.readable_mut() => {
                     let repairs = guard.get_inner_mut().examine(&mut self.listeners);
@@ -92,6 +85,7 @@ impl Master {
             Input::Asked(question, reply) => self.on_asked(&question, reply),
             Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::Counted(counter, count) => self.on_counted(counter, count),
         }
     }
 
@@ -102,6 +96,7 @@ impl Master {
         self.ask_some();
         self.look_at_queues();
         self.check_leftovers();
+        self.count_when_due();
         self.launch_some();
         loop {
             let now = self.now();
@@ -130,6 +125,7 @@ impl Master {
             self.watching.next_look(),
             self.probing.next_due(),
             self.queues.next_look(),
+            self.counting.next(),
             self.workers.next_check(),
             self.next_telling(),
             self.hooks.next_deadline(),

@@ -161,7 +161,7 @@ fn became_program(pid: i32, shell: &str, release: &Release) -> bool {
 }
 
 /// The processor time that this thread used.
-fn thread_time() -> Duration {
+pub(super) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }

@@ -251,6 +251,10 @@ pub(super) struct GenerationInfo {
     pub(super) changed_told: bool,
     /// The worker whose health check speaks against it.
     pub(super) unhealthy: Option<WorkerId>,
+    /// Since when it drains.
+    pub(super) drains_since: Option<Instant>,
+    /// Connections that its workers still held when they were killed; none where that is not known.
+    pub(super) cut: Option<u64>,
     /// People were told that its program does not handle the drain signal.
     pub(super) unhandled_told: bool,
 }
@@ -276,6 +280,8 @@ impl GenerationInfo {
             was_active: false,
             changed_told: false,
             unhealthy: None,
+            drains_since: None,
+            cut: Some(0),
             unhandled_told: false,
         }
     }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions, set_child_subreaper, waitid};
 
 use super::exit::Exit;
-use super::procfs;
+use super::procfs::{self, Stat};
 
 /// So that a storm of orphans does not hold the caller: the next SIGCHLD goes on.
 const LOOKS_MAX: usize = 8;
@@ -69,12 +69,18 @@ pub fn reap_ready(known: impl Fn(i32) -> bool) -> io::Result<Reaped> {
 /// Our living children that `known` does not know: orphans of our descendants,
 /// each with its short name.
 pub fn orphans(known: impl Fn(i32) -> bool) -> Vec<(i32, String)> {
+    let living = adopted(known).into_iter();
+    living.map(|stat| (stat.pid, stat.comm)).collect()
+}
+
+/// The living children of this process that `known` does not know: what descendants left behind.
+pub fn adopted(known: impl Fn(i32) -> bool) -> Vec<Stat> {
     let children = procfs::children().unwrap_or_default();
     let strangers = children.into_iter().filter(|pid| !known(*pid));
-    let living = strangers
+    strangers
         .filter_map(procfs::stat)
-        .filter(|stat| !stat.is_dead());
-    living.map(|stat| (stat.pid, stat.comm)).collect()
+        .filter(|stat| !stat.is_dead())
+        .collect()
 }
 
 /// Makes this process the parent of every orphan among its descendants (prctl(2),

@@ -70,7 +70,7 @@ impl Blindness {
     }
 }
 
-fn explain(obstacle: Obstacle, reader: &mut Reader) -> String {
+pub(super) fn explain(obstacle: Obstacle, reader: &mut Reader) -> String {
     match obstacle {
         Obstacle::Refused(pid) if reader.path(&format!("/proc/{pid}/stat"), 1).is_ok() => {
             Refusal::gather(pid, reader).explain()

@@ -206,16 +206,19 @@ fn connections(listener: &Wanted, tree: &Tree, reader: &mut Reader) -> Vec<u64> 
     if let Some(port) = listener.port {
         return sockdiag::connections(port).unwrap_or_default();
     }
-    let Some(path) = listener.address.strip_prefix("unix:") else {
-        return Vec::new();
-    };
     let Some(leader) = tree.processes.first() else {
         return Vec::new();
     };
     let table = format!("/proc/{}/net/unix", leader.pid);
     let text = reader.path(&table, UNIX_TABLE_MAX).unwrap_or_default();
+    // A path that was bound and then renamed keeps the name of its bind in the table: the listener's own row says it.
+    let mut rows = proctext::unix_rows(text);
+    let bound = rows.find(|row| row.inode == listener.inode);
+    let Some(path) = bound.and_then(|row| row.path) else {
+        return Vec::new();
+    };
     let mut inodes: Vec<u64> = proctext::unix_rows(text)
-        .filter(|row| !row.listens && row.path.as_deref() == Some(path))
+        .filter(|row| !row.listens && row.path.as_deref() == Some(&*path))
         .map(|row| row.inode)
         .collect();
     inodes.sort_unstable();

@@ -21,6 +21,7 @@
 //! | `blind` | why nothing can be observed, in words that help |
 //! | `notify` | what a worker says of itself on its notify socket |
 //! | `http` | does it answer a request? |
+//! | `held` | which of the accepted connections a worker's processes hold |
 //! | `foreign` | where a worker listens instead |
 //! | `advise` | the line that helps its author |
 //! | `pace` | how often to look |
@@ -32,6 +33,7 @@ mod calls;
 mod evidence;
 mod foreign;
 mod http;
+mod held;
 pub mod notify;
 mod observe;
 mod pace;
@@ -50,5 +52,6 @@ pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
 pub use http::{Answered, Unanswered, ask};
+pub use held::{Held, Holders};
 pub use observe::Observer;
 pub use pace::{Schedule, Turn};

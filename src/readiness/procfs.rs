@@ -233,16 +233,24 @@ impl Reader {
                 found.push((fd, Target::Other));
             }
         })?;
+        let mut denied = false;
         found.retain_mut(|(fd, target)| {
             self.path.clear();
             let _ = write!(self.path, "{fd}");
             match read_target(dir.as_fd(), &self.path) {
                 Ok(seen) => *target = seen,
-                Err(_) => return false, // closed meanwhile
+                Err(fault) => {
+                    denied |= fault == Fault::Denied;
+                    return false; // closed meanwhile
+                }
             }
             true
         });
-        Ok(found)
+        // Listed, but not to be looked at: nothing seen is not nothing there.
+        match denied && found.is_empty() {
+            true => Err(Fault::Denied),
+            false => Ok(found),
+        }
     }
 }
 

@@ -303,7 +303,7 @@ fn messages(mut bytes: &[u8], each: &mut impl FnMut(&[u8])) -> Next {
 }
 
 /// struct inet_diag_msg.
-fn parse_inet(body: &[u8]) -> Option<(Family, ListeningSocket)> {
+pub(super) fn parse_inet(body: &[u8]) -> Option<(Family, ListeningSocket)> {
     let port = u16::from_be_bytes([*body.get(4)?, *body.get(5)?]);
     let source: [u8; 16] = body.get(8..24)?.try_into().ok()?;
     let (family, addr) = match *body.first()? {
@@ -326,7 +326,7 @@ fn parse_inet(body: &[u8]) -> Option<(Family, ListeningSocket)> {
 }
 
 /// struct unix_diag_msg and the attributes after it (rtnetlink(7)).
-fn parse_unix(body: &[u8]) -> Option<UnixSocket> {
+pub(super) fn parse_unix(body: &[u8]) -> Option<UnixSocket> {
     if *body.first()? != AF_UNIX {
         return None;
     }

@@ -185,6 +185,10 @@ impl Listener {
         self.owned.map_or(Ok(()), OwnedPath::remove)
     }
 
+    pub(super) fn local(&self) -> &Local {
+        &self.local
+    }
+
     pub(super) fn owned_path(&self) -> Option<&OwnedPath> {
         self.owned.as_ref()
     }

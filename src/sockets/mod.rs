@@ -13,7 +13,7 @@
 //! | `own` | a listener that one worker alone has |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
-//! | [`diag`], [`holder`], `queue` | the kernel's socket tables; who holds a port; who waits to be accepted |
+//! | [`diag`], [`holder`], `queue`, `through` | the kernel's socket tables; who holds a port; who waits to be accepted; who was |
 //! | [`pass`] | SCM_RIGHTS |
 //!
 //! Two rules hold throughout: options and flags of a socket are set when it is made and never
@@ -37,6 +37,7 @@ mod path_watch;
 mod queue;
 #[cfg(test)]
 mod testing;
+mod through;
 mod unix_path;
 mod watch;
 
@@ -48,4 +49,5 @@ pub use listener::{Listener, Origin};
 pub use open::open;
 pub use own::own_listener;
 pub use queue::waiting;
+pub use through::{ListenerId, Through, Unseen, through};
 pub use watch::{Repair, RepairKind, Watch};

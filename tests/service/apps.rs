@@ -77,7 +77,14 @@ fn uvicorn_serves_the_inherited_socket() {
 
 #[test]
 fn nginx_serves_the_inherited_socket() {
-    let Some(nginx) = debian("nginx") else { return };
+    if let Some(start) = nginx_start() {
+        upgrades_unnoticed(start);
+    }
+}
+
+/// nginx with two processes of its own; none where it is not installed.
+pub fn nginx_start() -> Option<Start> {
+    let nginx = debian("nginx")?;
     let start = Start::bare(&[]);
     let folder = start.path("");
     let config = nginx_config(&folder);
@@ -95,10 +102,13 @@ fn nginx_serves_the_inherited_socket() {
     );
     let program = sh(&script);
     let quoted: Vec<String> = program.iter().map(|word| format!("{word:?}")).collect();
-    upgrades_unnoticed(Start::config(&format!(
+    let text = format!(
         "[app]\ncommand = [{}]\n[[listen]]\naddress = \"127.0.0.1:0\"\nnonblocking = true\n[drain]\nsignal = \"QUIT\"\n",
         quoted.join(", ")
-    )));
+    );
+    let file = start.path("web.toml");
+    std::fs::write(&file, text).expect("a config file");
+    Some(start.flag("--config", file))
 }
 
 fn nginx_config(folder: &Path) -> String {

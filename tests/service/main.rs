@@ -4,6 +4,7 @@
 mod apps;
 mod canary;
 mod control;
+mod draining;
 mod faults;
 mod health;
 mod hooks;

@@ -7,7 +7,7 @@ use crate::control::view::{
     GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
     OperationView, Status, WorkerState, WorkerView,
 };
-use crate::control::{Span, Timestamp};
+use crate::control::{Count, Span, Timestamp};
 
 /// A command longer than this is cut: `--json` has it all.
 const COMMAND_MAX: usize = 48;
@@ -93,15 +93,11 @@ fn remark(generation: &GenerationView, at: Timestamp) -> String {
     if let Some(deadline) = generation.drain_deadline {
         let left = deadline.since(at).as_millis();
         let left = Span(u64::try_from(left).unwrap_or(u64::MAX));
-        let connections: Vec<u64> = generation
-            .workers
-            .iter()
-            .filter_map(|worker| worker.connections)
-            .collect();
-        if !connections.is_empty() {
-            let connections: u64 = connections.iter().sum();
-            let plural = if connections == 1 { "" } else { "s" };
-            remarks.push(format!("{connections} connection{plural} left"));
+        // A part would be a wrong number.
+        let mut living = generation.workers.iter().filter(|it| it.pid.is_some());
+        let sum = living.try_fold(0, |sum, worker| Some(sum + worker.connections?));
+        if let Some(connections) = sum.filter(|_| !generation.workers.is_empty()) {
+            remarks.push(format!("{} left", Count(connections, "connection")));
         }
         remarks.push(format!("{left} left"));
     }
@@ -181,7 +177,7 @@ fn health(worker: &WorkerView) -> Cell {
 }
 
 fn listeners(listeners: &[ListenerView]) -> Table {
-    let mut table = Table::new(["LISTENER", "ADDRESS", "BACKLOG", "FROM", ""]);
+    let mut table = Table::new(["LISTENER", "ADDRESS", "BACKLOG", "WAITING", "FROM", ""]);
     for listener in listeners {
         // What the master bound itself needs no word.
         let origin = Some(&listener.origin).filter(|origin| *origin != "bound");
@@ -189,6 +185,8 @@ fn listeners(listeners: &[ListenerView]) -> Table {
             Cell::new(&listener.name),
             Cell::new(&listener.address),
             Cell::maybe((listener.backlog > 0).then_some(listener.backlog)).right(),
+            // A queue in which nobody waits is as it should be.
+            Cell::maybe(listener.queue.filter(|queue| *queue > 0)).right(),
             Cell::maybe(origin),
             Cell::maybe(listener.note.as_deref()).tone(Tone::Warn),
         ]);
@@ -198,6 +196,7 @@ fn listeners(listeners: &[ListenerView]) -> Table {
 
 fn footer(status: &Status, paint: Paint) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(uncounted(status).map(|line| paint.tone(Tone::Dim, &line)));
     lines.extend(
         status
             .operation
@@ -230,6 +229,17 @@ fn under_way(how: &str, operation: &OperationView, at: Timestamp) -> String {
         clean(id),
         age(at, operation.started_at)
     )
+}
+
+/// Why a number is missing, once for all of them.
+fn uncounted(status: &Status) -> Option<String> {
+    let reason = clean(status.uncounted.as_deref()?);
+    let mut workers = status.generations.iter().flat_map(|held| &held.workers);
+    let whose = match workers.any(|worker| worker.connections.is_some()) {
+        true => "connections of some workers",
+        false => "connections",
+    };
+    Some(format!("{whose} are not counted: {reason}"))
 }
 
 fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {

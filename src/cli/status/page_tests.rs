@@ -117,6 +117,39 @@ http      0.0.0.0:8080     4096";
 }
 
 #[test]
+fn connections_that_cannot_be_counted_are_said_once_and_who_waits_is_shown() {
+    let mut status = busy();
+    status.uncounted = Some("no descriptors are left".to_owned());
+    status.listeners[0].queue = Some(17);
+    status.listeners[1].queue = Some(0);
+    let page = render(&status, Paint(false), usize::MAX);
+    let said = "connections of some workers are not counted: no descriptors are left";
+    assert_eq!(page.matches(said).count(), 1, "{page}");
+    assert!(page.contains("BACKLOG  WAITING  FROM"), "{page}");
+    assert!(page.contains("   4096       17\n"), "{page}");
+
+    for generation in &mut status.generations {
+        for worker in &mut generation.workers {
+            worker.connections = None;
+        }
+    }
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(page.contains("\nconnections are not counted: no"), "{page}");
+    assert!(!page.contains("connections left"), "{page}");
+    assert!(!page.contains("CONNECTIONS"), "{page}");
+}
+
+#[test]
+fn a_part_of_a_generations_connections_is_not_told_as_all() {
+    let mut status = busy();
+    let mut other = status.generations[2].workers[0].clone();
+    (other.id, other.connections) = ("6.1".to_owned(), None);
+    status.generations[2].workers.push(other);
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(page.contains("    18 s left, /srv"), "{page}");
+}
+
+#[test]
 fn a_master_that_just_began_has_a_header() {
     let mut status = busy();
     (status.state, status.generation) = (MasterState::Starting, 0);

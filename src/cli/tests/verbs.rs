@@ -120,9 +120,11 @@ async fn an_error_of_the_master_is_told_with_its_hint() {
 async fn following_ends_with_the_master() {
     let place = place();
     let master = Pretender::start(place.path(), answers);
-    master
-        .events
-        .push(&Event::GenerationEnded { generation: 6 });
+    master.events.push(&Event::GenerationEnded {
+        generation: 6,
+        drain_ms: None,
+        connections_cut: None,
+    });
     let (mut terminal, out, err) = files();
     let end = async {
         eventually(|| out.text().ends_with("Z  generation 6 ended\n")).await;
@@ -143,9 +145,11 @@ async fn watching_shows_the_status_again_when_something_happens() {
     let (mut terminal, out, _) = files();
     let end = async {
         eventually(|| out.text().lines().count() == 1).await;
-        master
-            .events
-            .push(&Event::GenerationEnded { generation: 6 });
+        master.events.push(&Event::GenerationEnded {
+            generation: 6,
+            drain_ms: None,
+            connections_cut: None,
+        });
         eventually(|| out.text().lines().count() == 2).await;
         master.events.close();
     };

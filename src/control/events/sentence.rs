@@ -189,7 +189,20 @@ impl Event {
                     Span(*drain_timeout_ms)
                 )
             }
-            Self::GenerationEnded { generation } => write!(f, "generation {generation} ended"),
+            Self::GenerationEnded {
+                generation,
+                drain_ms,
+                connections_cut,
+            } => {
+                write!(f, "generation {generation} ended")?;
+                if let Some(drain_ms) = drain_ms {
+                    write!(f, " after {}", Span(*drain_ms))?;
+                }
+                match connections_cut {
+                    Some(cut) => write!(f, "; {} cut", Count(*cut, "connection")),
+                    None => Ok(()),
+                }
+            }
             Self::GenerationFailed {
                 generation, reason, ..
             } => {

@@ -117,8 +117,12 @@ fn of_generations() -> Vec<Known> {
         ),
         (
             "generation_ended",
-            Event::GenerationEnded { generation: 7 },
-            "generation 7 ended",
+            Event::GenerationEnded {
+                generation: 7,
+                drain_ms: Some(3200),
+                connections_cut: Some(0),
+            },
+            "generation 7 ended after 3.2 s; 0 connections cut",
         ),
         (
             "generation_failed",

@@ -122,7 +122,9 @@ pub struct WorkerView {
     pub health: Option<HealthView>,
     /// How often this slot was started again in this generation.
     pub restarts: u32,
-    /// Connections that it holds; null where they are not counted.
+    /// Connections that it holds, all its processes together, and that came through the listeners: those that it
+    /// made itself do not count, nor do datagrams. Null where they are not counted; `uncounted` of the
+    /// status says why.
     pub connections: Option<u64>,
 }
 

@@ -50,6 +50,9 @@ pub struct Status {
     /// Null otherwise.
     #[serde(default)]
     pub scaled: Option<String>,
+    /// Why connections of some workers, or of all, are not counted, in one sentence; null where all are.
+    #[serde(default)]
+    pub uncounted: Option<String>,
     /// What a person should know and nobody asked for.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -91,6 +94,10 @@ pub struct ListenerView {
     pub origin: String,
     /// How many connections may wait in its queue.
     pub backlog: u32,
+    /// How many wait in it now; null where that is not known, and for datagrams, which have no
+    /// connections.
+    #[serde(default)]
+    pub queue: Option<u32>,
     /// Whether a worker must wait on it to be ready.
     pub ready: bool,
     /// What a person should know of it: that two generations of a datagram

@@ -13,7 +13,7 @@ pub(crate) fn full_status() -> Value {
         "started_at": "2026-03-21T13:52:05.000Z",
         "listeners": [{
             "name": "http", "address": "0.0.0.0:8080", "origin": "bound", "backlog": 4096,
-            "ready": true, "note": null,
+            "queue": 3, "ready": true, "note": null,
         }],
         "generations": [{
             "number": 7, "label": "v42", "state": "active",
@@ -39,7 +39,7 @@ pub(crate) fn full_status() -> Value {
             "id": "up_7", "result": "done", "reason": null, "from": 6, "to": 7,
             "started_at": "2026-03-21T17:04:00.000Z", "duration_ms": 1200, "log_tail": [],
         },
-        "operation": null, "queued": null, "sticky": null, "warnings": [],
+        "operation": null, "queued": null, "sticky": null, "uncounted": null, "warnings": [],
     })
 }
 

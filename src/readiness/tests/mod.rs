@@ -5,6 +5,7 @@ mod datagrams;
 mod edge;
 mod elsewhere;
 mod figures;
+mod held;
 mod servers;
 mod streams;
 

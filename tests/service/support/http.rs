@@ -59,11 +59,21 @@ pub fn unix(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<A
 }
 
 /// A kept-alive connection.
-pub struct Kept(TcpStream);
+pub struct Kept(Box<dyn Stream>);
+
+trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
 
 impl Kept {
     pub fn open(address: &str) -> io::Result<Self> {
-        connect(address).map(Self)
+        Ok(Self(Box::new(connect(address)?)))
+    }
+
+    pub fn open_unix(socket: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(Box::new(stream)))
     }
 
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {

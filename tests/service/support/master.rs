@@ -56,6 +56,19 @@ impl Service {
     /// Waits until the master sends this line to its supervisor; earlier messages are dropped.
     #[track_caller]
     pub fn wait_notified(&mut self, line: &str) {
+        self.wait_line(line, |got| got == line);
+    }
+
+    /// Waits until the `STATUS=` of the master has these words.
+    #[track_caller]
+    pub fn wait_told(&mut self, words: &str) {
+        self.wait_line(words, |got| {
+            got.starts_with("STATUS=") && got.contains(words)
+        });
+    }
+
+    #[track_caller]
+    fn wait_line(&mut self, line: &str, wanted: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut buffer = [0; 8 * 1024];
         self.notify
@@ -65,7 +78,7 @@ impl Service {
             match self.notify.recv(&mut buffer) {
                 Ok(length) => {
                     let text = String::from_utf8_lossy(&buffer[..length]);
-                    if text.lines().any(|got| got == line) {
+                    if text.lines().any(&wanted) {
                         return;
                     }
                 }
