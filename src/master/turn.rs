@@ -41,6 +41,11 @@ impl Master {
     /// Runs until the fleet is finished; returns the exit code.
     pub(super) async fn run(&mut self, mut sources: Sources) -> u8 {
         loop {
+            if !self.launches.is_empty() {
+                // Servers and readers have their turn between two launches, also while there is always something to be
+                // taken below.
+                tokio::task::yield_now().await;
+            }
             self.settle();
             if let Some(code) = self.finished {
                 self.answer_all();
@@ -50,8 +55,7 @@ impl Master {
             let launching = !self.launches.is_empty();
             let sleep = async {
                 match wake {
-                    // Servers and readers have their turn between two launches.
-                    _ if launching => tokio::task::yield_now().await,
+                    _ if launching => {}
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }

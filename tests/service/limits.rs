@@ -281,21 +281,28 @@ fn cpu_and_processes_are_bounded_where_the_kernel_can() {
     let Some(cgroup) = Cgroup::delegated().filter(|it| it.offers(&["cpu", "pids"])) else {
         return;
     };
-    let program = python_code(
-        "def many():\n\
+    let place = tempfile::tempdir().expect("a directory");
+    let go = place.path().join("go");
+    let program = python_code(&format!(
+        "def wait():\n\
+         \x20   while not os.path.exists({go:?}): time.sleep(0.05)\n\
+         def many():\n\
+         \x20   wait()\n\
          \x20   for _ in range(20):\n\
          \x20       try: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n\
          \x20       except RuntimeError: pass\n\
-         threading.Timer(0.5, many).start()\n\
          if os.fork() == 0:\n\
-         \x20   time.sleep(0.5)\n\
+         \x20   wait()\n\
          \x20   while True: pass\n\
+         threading.Thread(target=many, daemon=True).start()\n\
          serve()",
-    );
-    let rest = "[limits]\ncpu = 0.5\npids = 8";
+        go = go.display().to_string()
+    ));
+    let rest = "[limits]\ncpu = 0.5\npids = 12";
     let service = cgroup.hold(Start::config(&config(&program, rest))).start();
     assert_eq!(cgroup.read("w-1.0.0/cpu.max").trim(), "50000 100000");
-    assert_eq!(cgroup.read("w-1.0.0/pids.max").trim(), "8");
+    assert_eq!(cgroup.read("w-1.0.0/pids.max").trim(), "12");
+    std::fs::write(&go, "").expect("written");
     let number = |file: &str, name: &str| -> Option<u64> {
         let text = cgroup.read(file);
         let value = text.lines().find_map(|line| line.strip_prefix(name))?;
