@@ -56,7 +56,7 @@ pub fn look_up_sound(loaded: &Loaded) -> Vec<Fault> {
         "app.inherit_env",
     ];
     let wrong = |key: &&str| loaded.is_said(key) && !loaded.is_sound(key);
-    let misled = OF_COMMAND.iter().any(|key| wrong(key));
+    let misled = OF_COMMAND.iter().any(wrong);
     let trusted = |fault: &Fault| {
         let key = fault.key.as_deref();
         key.is_some_and(|key| loaded.is_sound(key) && !(misled && key == "app.command"))
