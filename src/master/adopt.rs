@@ -26,7 +26,7 @@ impl Master {
         let hint = "write another sign, such as on = \"auto\"; or start the master anew with worker_output = \
                     \"journal\"";
         let fault = loaded.fault("ready.on", what, Some(hint.to_owned()));
-        Err(ApiError::config(&Faults(vec![fault])))
+        Err(ApiError::config(Faults(vec![fault])))
     }
 
     /// From now on this config is in force, as far as it can be without a

@@ -182,7 +182,7 @@ impl Master {
         metric(
             "handover_upgrades_total",
             "counter",
-            "Upgrades by how they ended.",
+            "Upgrades by how they ended, each once: to a new release, not at all, or back to an earlier one (rollback).",
             &upgrades,
         );
         let restarts = [(none(), self.restarts)];
