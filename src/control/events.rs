@@ -181,6 +181,11 @@ pub enum Event {
         usual: bool,
     },
 
+    /// A listener was bound, for a config that was read again.
+    ListenerOpened { listener: String, address: String },
+    /// A listener was closed: no generation has it any more.
+    ListenerClosed { listener: String, address: String },
+
     /// What a person should know and has no kind of its own.
     Warning { message: String },
 

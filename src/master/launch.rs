@@ -238,8 +238,8 @@ impl Master {
 
     /// The listeners in config order, then what its predecessor stored.
     fn descriptors(&self, id: WorkerId) -> Vec<(String, BorrowedFd<'_>)> {
-        let listeners = self.listeners.iter();
-        let listeners = listeners.map(|listener| (listener.name().to_owned(), listener.fd()));
+        let listeners = self.listeners_of(id.generation);
+        let listeners = listeners.map(|(it, listener)| (it.entry.name.clone(), listener.fd()));
         let generation = self.generations.get(&id.generation);
         let store = generation.and_then(|generation| generation.stores.get(&id.slot));
         let stored = store.into_iter().flat_map(Store::iter);

@@ -30,6 +30,7 @@
 //! | `notes` | what the fleet decided, as events for people |
 //! | `failures` | why a generation failed, in words |
 //! | `listeners` | repairs of listeners |
+//! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
@@ -42,6 +43,7 @@ mod ends;
 mod environment;
 mod failures;
 mod launch;
+mod lineup;
 mod listeners;
 mod lookup;
 mod notes;
@@ -122,6 +124,7 @@ struct Master {
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,
     queues: baking::Queues,
+    /// All that are open: those of any generation.
     listeners: Vec<Listener>,
     launcher: Launcher,
     notifier: Notifier,

@@ -151,7 +151,9 @@ impl Master {
         let held = self.releases.held(release);
         let manner = held.map(|held| held.manner.clone());
         let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
-        let info = GenerationInfo::new(release, manner, label.clone());
+        let lineup = held.map(|held| held.lineup.clone());
+        let mut info = GenerationInfo::new(release, manner, label.clone());
+        info.lineup = lineup.unwrap_or_default();
         self.generations.insert(number, info);
         let operation = first;
         self.tell(&Event::GenerationStarted {
@@ -203,6 +205,7 @@ impl Master {
         if let Some(info) = self.generations.get_mut(&number) {
             info.was_active = true;
         }
+        self.lineup_is_in_force(number);
         self.counts.succeeded += u64::from(previous.is_some());
         self.tell(&Event::GenerationActive {
             generation: number,

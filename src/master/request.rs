@@ -13,7 +13,7 @@ use super::releases::Manner;
 use crate::config::{self, Config, Loaded, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
-use crate::fleet::{self, Kind, OperationId, Policy, ReleaseId, Request, Stage};
+use crate::fleet::{self, Good, Kind, OperationId, Policy, ReleaseId, Request, Stage};
 use crate::process::Release;
 
 /// A respawned worker that stays ready for this long is no longer counted as
@@ -104,9 +104,14 @@ impl Master {
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
-        let warnings = self.adopt_config(loaded);
+        // The last that can fail: nothing is changed before it.
+        let arrangement = self.arrange(&loaded)?;
+        let mut warnings = self.adopt_config(loaded);
+        let lineup = self.adopt_arrangement(arrangement, &mut warnings);
         let manner = Manner::of(self.config());
-        let release = self.releases.number(release, manner, sticky.clone());
+        let release = self
+            .releases
+            .number(release, manner, sticky.clone(), lineup);
         let fleet_kind = match kind {
             OperationKind::Reload => Kind::Reload,
             _ => Kind::Upgrade,
@@ -125,7 +130,7 @@ impl Master {
         by: Caller,
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
         let target = match to {
-            None => self.fleet.rollback_target(),
+            None => self.rollback_target(),
             Some(number) => self
                 .fleet
                 .good()
@@ -154,8 +159,20 @@ impl Master {
         if let Some(held) = self.releases.held(target.release) {
             self.request.wait_for(id, held.sticky.clone());
         }
-        self.submit(id, target.release, Kind::Rollback { to: target.number });
+        let lineup = self.coming_lineup();
+        let release = self.releases.with_lineup(target.release, lineup);
+        self.submit(id, release, Kind::Rollback { to: target.number });
         Ok(receiver)
+    }
+
+    /// The last good release before the active one, and one that runs something else.
+    fn rollback_target(&self) -> Option<Good> {
+        let active = self.fleet.active()?;
+        let earlier = |good: &&Good| {
+            good.number < active.stands_for
+                && !self.releases.run_the_same(good.release, active.release)
+        };
+        self.fleet.good().iter().rev().find(earlier).copied()
     }
 
     fn no_such_target(&self, to: Option<u32>) -> ApiError {
@@ -189,13 +206,16 @@ impl Master {
     pub(super) fn submit_first(&mut self, release: Release) {
         let config = self.config();
         let (manner, sticky) = (Manner::of(config), self.sticky_for(config));
-        let release = self.releases.number(release, manner, sticky);
+        let lineup = self.first_lineup();
+        let release = self.releases.number(release, manner, sticky, lineup);
         self.submit(FIRST, release, Kind::Upgrade);
     }
 
     /// From now on this config is in force, as far as it can be without a
     /// restart; says what cannot.
-    fn adopt_config(&mut self, loaded: Loaded) -> Vec<String> {
+    fn adopt_config(&mut self, mut loaded: Loaded) -> Vec<String> {
+        // Listeners change with the generation that has them.
+        loaded.config.listen.clone_from(&self.loaded.config.listen);
         let changed = config::changed(&self.loaded.config, &loaded.config);
         let restart = changed
             .into_iter()
@@ -214,7 +234,6 @@ impl Master {
         // What needs a restart stays as the master was started.
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
-        config.listen = kept.listen;
         config.log.format = kept.log.format;
         config.log.worker_output = kept.log.worker_output;
         self.sink

@@ -11,7 +11,7 @@ use crate::control::view::{
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
-use crate::sockets::Origin;
+use crate::sockets::{Listener, Member, Origin};
 
 impl Master {
     pub(super) fn status(&mut self) -> Status {
@@ -38,7 +38,7 @@ impl Master {
             route: "direct".to_owned(),
             at: Timestamp::now(),
             started_at: self.started_at,
-            listeners: self.listeners.iter().map(listener_view).collect(),
+            listeners: self.listener_views(),
             generations,
             sessions: SessionsView::default(),
             upgrades: self.counts,
@@ -173,16 +173,16 @@ impl Master {
     }
 }
 
-fn listener_view(listener: &crate::sockets::Listener) -> ListenerView {
+pub(super) fn listener_view((member, listener): (&Member, &Listener)) -> ListenerView {
     ListenerView {
-        name: listener.name().to_owned(),
+        name: member.entry.name.clone(),
         address: listener.address(),
         origin: match listener.origin() {
             Origin::Bound => "bound".to_owned(),
             Origin::Systemd => "systemd".to_owned(),
         },
         backlog: listener.backlog(),
-        ready: listener.counts_for_ready(),
+        ready: member.entry.ready,
         note: listener.overlap_note().map(str::to_owned),
     }
 }

@@ -45,6 +45,7 @@ impl Master {
             if let Some(code) = self.finished {
                 return code;
             }
+            self.follow_listeners(sources.watch.get_mut());
             let wake = self.next_wake();
             let launching = !self.launches.is_empty();
             let sleep = async {

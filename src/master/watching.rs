@@ -13,14 +13,14 @@ use super::Master;
 use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
-use crate::fleet::{self, WorkerId};
+use crate::fleet::{self, GenerationNumber, WorkerId};
 use crate::process::Release;
 use crate::readiness::notify::Store;
 use crate::readiness::{
     Advice, Astray, Instead, Observer, Schedule, Sight, Wanted, advise, foreign_listeners,
     shell_named,
 };
-use crate::sockets::Listener;
+use crate::sockets::{Listener, Member};
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
@@ -114,11 +114,11 @@ impl Watching {
 }
 
 /// A listener as the observer knows it.
-pub(super) fn wanted_of(listener: &Listener) -> Wanted {
+pub(super) fn wanted_of((member, listener): (&Member, &Listener)) -> Wanted {
     Wanted {
         inode: listener.inode(),
         datagram: listener.is_datagram(),
-        name: listener.name().to_owned(),
+        name: member.entry.name.clone(),
         address: listener.address(),
         port: listener.port(),
     }
@@ -169,7 +169,7 @@ impl Master {
             return;
         }
         let now = Instant::now();
-        let wanted = self.wanted();
+        let wanted = self.wanted(id.generation);
         let manner = self.manner(id.generation);
         let ready = &manner.ready;
         let (observer, settles) = match ready.on {
@@ -197,11 +197,10 @@ impl Master {
     }
 
     /// The listeners on which a ready worker waits.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self, generation: GenerationNumber) -> Vec<Wanted> {
         let counting = self
-            .listeners
-            .iter()
-            .filter(|listener| listener.counts_for_ready());
+            .listeners_of(generation)
+            .filter(|(member, _)| member.entry.ready);
         counting.map(wanted_of).collect()
     }
 
@@ -354,11 +353,14 @@ impl Master {
         if told {
             return;
         }
-        let wanted = self.wanted();
+        let wanted = self.wanted(id.generation);
         if wanted.is_empty() {
             return;
         }
-        let given = self.listeners.iter().map(wanted_of).collect::<Vec<_>>();
+        let given = self
+            .listeners_of(id.generation)
+            .map(wanted_of)
+            .collect::<Vec<_>>();
         let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
             let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `open` | entries and inherited descriptors → listeners |
+//! | `arrange` | changed entries beside listeners that serve: what is kept, what is bound |
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
@@ -19,6 +20,7 @@
 //! again, for every generation shares them; and every descriptor has close-on-exec set.
 
 mod address;
+mod arrange;
 mod backlog;
 pub mod diag;
 mod error;
@@ -38,6 +40,7 @@ mod testing;
 mod unix_path;
 mod watch;
 
+pub use arrange::{Arrangement, Member, arrange};
 pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};
 pub use flags::FlagChange;

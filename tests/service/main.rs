@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod intent;
 mod leftovers;
+mod lineup;
 mod listeners;
 mod newcomers;
 mod refusals;
