@@ -22,7 +22,7 @@ use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, output, request};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::{Holder, default_runtime_dir};
+use crate::control::paths::{Holder, Places};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
@@ -119,10 +119,11 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     require_pidfds().map_err(Refusal::failed)?;
     let name = config::service_name(&loaded.config, start.sources.file.as_deref());
     let elsewhere = start.runtime_dir.is_some();
-    let directory = start
-        .runtime_dir
-        .unwrap_or_else(|| default_runtime_dir(&name));
-    let runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
+    let places = match start.runtime_dir {
+        Some(directory) => vec![directory],
+        None => Places::from_env().all_for(&name),
+    };
+    let (runtime, told) = RuntimeDir::take_first(&places, &name).map_err(Refusal::failed)?;
     let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
     runtime
         .make_rooms()
@@ -136,7 +137,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
-    let mut warnings = warnings;
+    let mut warnings = [told, warnings].concat();
     if let Some(state) = start.state_dir {
         warnings.push(format!(
             "--state-dir {}: this version of handover keeps nothing over a restart",

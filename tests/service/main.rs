@@ -2,6 +2,7 @@
 //! it, real clients in front.
 
 mod apps;
+mod container;
 mod control;
 mod faults;
 mod intent;

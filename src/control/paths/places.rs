@@ -43,15 +43,22 @@ impl Places {
     /// The runtime directory of the service `name`.
     #[must_use]
     pub fn default_for(&self, name: &str) -> PathBuf {
+        let mut all = self.all_for(name).into_iter();
+        all.next()
+            .unwrap_or_else(|| self.last_resort().join(component(name)))
+    }
+
+    /// Where the runtime directory of the service `name` may be, best first: the next where one cannot be written to,
+    /// as in a container with a read-only root. What systemd gives is the only one.
+    #[must_use]
+    pub fn all_for(&self, name: &str) -> Vec<PathBuf> {
         if let Some(given) = self.given() {
-            return given;
+            return vec![given];
         }
-        let root = if self.user == 0 {
-            self.system.clone()
-        } else {
-            self.of_the_user().unwrap_or_else(|| self.last_resort())
-        };
-        root.join(component(name))
+        let system = (self.user == 0).then(|| self.system.clone());
+        let roots = system.into_iter().chain(self.of_the_user());
+        let roots = roots.chain([self.last_resort()]);
+        roots.map(|root| root.join(component(name))).collect()
     }
 
     /// The directory that systemd made for this very service.
@@ -133,6 +140,21 @@ mod tests {
             let found = places(user, systemd, xdg).default_for("web");
             assert_eq!(found, Path::new(expected), "{user} {systemd:?} {xdg:?}");
         }
+    }
+
+    #[test]
+    fn where_one_cannot_be_written_to_there_is_another() {
+        let all = |places: Places| -> Vec<String> {
+            let all = places.all_for("web").into_iter();
+            all.map(|it| it.display().to_string()).collect()
+        };
+        let (root, user) = ("/run/handover/web", "/run/user/7/handover/web");
+        assert_eq!(all(places(0, None, None)), [root, "/tmp/handover-0/web"]);
+        let expected = [root, user, "/tmp/handover-0/web"];
+        assert_eq!(all(places(0, None, Some("/run/user/7"))), expected);
+        let expected = [user, "/tmp/handover-7/web"];
+        assert_eq!(all(places(7, None, Some("/run/user/7"))), expected);
+        assert_eq!(all(places(0, Some("/run/own"), None)), ["/run/own"]);
     }
 
     #[test]
