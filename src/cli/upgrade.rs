@@ -43,8 +43,8 @@ pub(super) struct Upgrade {
     /// Comes in a later version
     #[arg(long, value_name = "N", hide = true)]
     canary: Option<String>,
-    /// Comes in a later version
-    #[arg(long, hide = true)]
+    /// Forget what an earlier upgrade brought: the config's own release again
+    #[arg(long)]
     from_config: bool,
     /// The program to run from now on, and its arguments
     #[arg(last = true)]
@@ -81,10 +81,6 @@ impl Upgrade {
             let failure = Failure::usage("`--canary` comes in a later version");
             return Err(failure.hint("--bake of `handover run` says how long both serve"));
         }
-        if self.from_config {
-            let failure = Failure::usage("`--from-config` comes in a later version");
-            return Err(failure.hint("without COMMAND and --env the config's release is used"));
-        }
         Ok(())
     }
 
@@ -104,6 +100,7 @@ impl Upgrade {
             command: (!self.command.is_empty()).then(|| self.command.clone()),
             env: self.env.iter().cloned().collect(),
             env_file,
+            from_config: self.from_config,
             label: self.label.clone(),
             drained: self.drained,
             systemd: self.systemd,
@@ -154,11 +151,6 @@ mod tests {
         };
         let failure = canary.refuse_what_is_later().expect_err("later");
         assert_eq!(failure.exit(), Exit::Usage);
-        let from_config = Upgrade {
-            from_config: true,
-            ..Upgrade::default()
-        };
-        assert!(from_config.refuse_what_is_later().is_err());
         assert!(Upgrade::default().refuse_what_is_later().is_ok());
     }
 }

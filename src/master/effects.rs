@@ -25,7 +25,15 @@ impl Master {
         self.finished = Some(if failure.is_some() { FAILED } else { 0 });
     }
 
+    /// Whoever is told that an upgrade worked may rely on what it leaves, over a crash too.
     fn answer(&mut self, operation: OperationId, outcome: Outcome) {
+        let (result, _) = self.verdict(outcome);
+        if !self.conclude_overrides(operation, outcome, result) {
+            self.answer_now(operation, outcome);
+        }
+    }
+
+    pub(super) fn answer_now(&mut self, operation: OperationId, outcome: Outcome) {
         // systemd hears of the end of a reload before its caller does.
         self.tell_reload_ended();
         if operation == FIRST {
@@ -57,7 +65,6 @@ impl Master {
             reason,
             duration_ms: view.duration_ms.unwrap_or_default(),
         });
-        self.conclude_overrides(operation, result);
     }
 
     /// What the caller sees beside the result: how the generation became

@@ -15,12 +15,17 @@ use crate::process::{Owner, Plan, Release, ResolveError, Resource, unknown_owner
 /// # Errors
 /// Everything that is missing or cannot be used, each at its key's place.
 pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
+    look_up_with(loaded, &Sticky::default())
+}
+
+/// The same with what an upgrade brought.
+pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<Release, Faults> {
     let mut faults = Vec::new();
     let file = environment_file(loaded, None).unwrap_or_else(|wrong| {
         faults.extend(wrong.0);
         Vec::new()
     });
-    let release = Release::resolve(plan(&loaded.config, &Sticky::default(), file, None));
+    let release = Release::resolve(plan(&loaded.config, sticky, file, None));
     if let Err(unresolved) = &release {
         let told = |error: &ResolveError| loaded.fault(error.key(), error.what(), error.hint());
         faults.extend(unresolved.0.iter().map(told));

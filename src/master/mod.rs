@@ -17,6 +17,8 @@
 //! | `lookup` | what a config only names: programs, users, files |
 //! | `releases` | releases by number |
 //! | `sticky` | what an upgrade brought and that stays |
+//! | `kept` | that, as bytes that later versions read, too |
+//! | `state_dir` | the file of it, over restarts and reboots |
 //! | `environment` | what a worker sees |
 //! | `launch` | from an effect to a process |
 //! | `worker` | a worker as the master holds it |
@@ -42,6 +44,7 @@ mod effects;
 mod ends;
 mod environment;
 mod failures;
+mod kept;
 mod launch;
 mod lineup;
 mod listeners;
@@ -56,6 +59,7 @@ mod runtime_dir;
 mod sentence;
 mod signals;
 mod start;
+mod state_dir;
 mod status;
 mod sticky;
 mod turn;
@@ -73,7 +77,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Loaded, Sources};
 use crate::control::view::UpgradesView;
 use crate::control::{Event, EventLog, Severity, Timestamp};
-use crate::fleet::{self, Fleet, GenerationNumber, ReleaseId, WorkerId};
+use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
@@ -102,6 +106,8 @@ enum Input {
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// What this operation leaves is in the state directory, or could not be written.
+    Kept(OperationId, Outcome, Result<(), String>),
 }
 
 /// Everything that the one thread owns.

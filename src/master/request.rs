@@ -10,9 +10,12 @@ use super::Master;
 use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
+use super::sticky::Sticky;
 use crate::config::{self, Config, Loaded, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
-use crate::control::{ApiError, Caller, ErrorKind, Event, OperationRequest, UpgradeRequest};
+use crate::control::{
+    ApiError, Caller, ErrorKind, Event, OperationRequest, Timestamp, UpgradeRequest,
+};
 use crate::fleet::{self, Good, Kind, OperationId, Policy, ReleaseId, Request, Stage};
 use crate::process::Release;
 
@@ -93,11 +96,14 @@ impl Master {
             return Err(ApiError::new(ErrorKind::BadRequest, error));
         }
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
-        let mut sticky = self.sticky_for(&loaded.config);
+        let mut sticky = match upgrade.from_config {
+            true => Sticky::none(&loaded.config),
+            false => self.sticky_for(&loaded.config),
+        };
         let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
             .map_err(|faults| ApiError::config(&faults))?;
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
-            sticky.by = Some(by);
+            sticky.by = Some((by, Timestamp::now()));
         }
         sticky.command = upgrade.command.or(sticky.command);
         sticky.env.extend(upgrade.env);
@@ -207,6 +213,7 @@ impl Master {
         let config = self.config();
         let (manner, sticky) = (Manner::of(config), self.sticky_for(config));
         let lineup = self.first_lineup();
+        self.request.wait_for(FIRST, sticky.clone());
         let release = self.releases.number(release, manner, sticky, lineup);
         self.submit(FIRST, release, Kind::Upgrade);
     }

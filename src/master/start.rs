@@ -11,12 +11,13 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::lookup::look_up;
+use super::lookup::look_up_with;
 use super::operations::Operations;
 use super::releases::Releases;
 use super::runtime_dir::RuntimeDir;
 use super::sentence::Told;
 use super::signals::{self, Signals};
+use super::sticky::Overrides;
 use super::turn;
 use super::watching::Watching;
 use super::worker::Workers;
@@ -128,7 +129,8 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let release = look_up(&loaded).map_err(Refusal::lacking)?;
+    let (request, kept_warnings) = Overrides::open(start.state_dir, &name);
+    let release = first_release(&loaded, &request)?;
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let launcher = Launcher::open().map_err(|error| {
@@ -137,13 +139,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
-    let mut warnings = [told, warnings].concat();
-    if let Some(state) = start.state_dir {
-        warnings.push(format!(
-            "--state-dir {}: this version of handover keeps nothing over a restart",
-            state.display()
-        ));
-    }
+    let warnings = [told, kept_warnings, warnings].concat();
     let sink = open_log(&loaded, &name)?;
     let runtime_of_tasks = runtime::Builder::new_current_thread()
         .enable_io()
@@ -158,6 +154,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             runtime,
             launcher,
             listeners,
+            request,
             warnings,
             elsewhere,
             sink: sink.clone(),
@@ -171,6 +168,19 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     });
     sink.flush(FLUSH);
     code
+}
+
+/// Of the config, or of what an upgrade brought instead.
+fn first_release(loaded: &Loaded, request: &Overrides) -> Result<Release, Refusal> {
+    let sticky = request.sticky_of(&loaded.config);
+    look_up_with(loaded, &sticky).map_err(|faults| match request.sentence(&sticky) {
+        None => Refusal::lacking(faults),
+        Some(sentence) => Refusal::failed(format!(
+            "{}\n{sentence}; to run the config's own again, remove {}",
+            faults.to_string().trim_end(),
+            request.file().unwrap_or_default().display()
+        )),
+    })
 }
 
 fn open_log(loaded: &Loaded, name: &str) -> Result<Sink, Refusal> {
@@ -202,6 +212,7 @@ struct Parts {
     runtime: RuntimeDir,
     launcher: Launcher,
     listeners: Vec<Listener>,
+    request: Overrides,
     warnings: Vec<String>,
     elsewhere: bool,
     sink: Sink,
@@ -233,7 +244,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         pending: VecDeque::new(),
         launches: VecDeque::new(),
         releases: Releases::default(),
-        request: super::sticky::Overrides::default(),
+        request: parts.request,
         workers: Workers::default(),
         generations: BTreeMap::new(),
         watching: Watching::new(),
@@ -274,7 +285,11 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
     }
     master.guard_runtime();
     master.submit_first(release);
+    if let Some(sentence) = master.sticky_sentence() {
+        master.warn(sentence);
+    }
     let code = master.run(sources).await;
+    master.answer_held_back();
     master.events.close();
     master.runtime.clear();
     for listener in std::mem::take(&mut master.listeners) {

@@ -86,6 +86,7 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::Kept(operation, outcome, done) => self.on_kept(operation, outcome, done),
         }
     }
 

@@ -27,6 +27,36 @@ pub fn default_runtime_dir(name: &str) -> PathBuf {
     Places::from_env().default_for(name)
 }
 
+/// The state directory of the service `name`, when `--state-dir` does not say otherwise: `$STATE_DIRECTORY`, else
+/// `/var/lib/handover/NAME` as root, else `$XDG_STATE_HOME/handover/NAME`, which is `~/.local/state` where it is not set
+/// (XDG Base Directory Specification). None where the environment names no home.
+#[must_use]
+pub fn default_state_dir(name: &str) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    state_dir(user, |variable| env::var_os(variable), name)
+}
+
+fn state_dir(
+    user: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+    name: &str,
+) -> Option<PathBuf> {
+    let given = variable("STATE_DIRECTORY");
+    // systemd separates several by colons (systemd.exec(5)).
+    let given = given.as_ref().and_then(|it| it.to_str()?.split(':').next());
+    if let Some(given) = given.and_then(|it| absolute(Path::new(it))) {
+        return Some(given);
+    }
+    let root = match user {
+        0 => PathBuf::from("/var/lib"),
+        _ => {
+            let set = |it: &str| absolute(Path::new(&variable(it)?));
+            set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?
+        }
+    };
+    Some(root.join("handover").join(component(name)))
+}
+
 impl Places {
     /// Those of this process.
     #[must_use]
@@ -140,6 +170,26 @@ mod tests {
             let found = places(user, systemd, xdg).default_for("web");
             assert_eq!(found, Path::new(expected), "{user} {systemd:?} {xdg:?}");
         }
+    }
+
+    #[test]
+    fn the_state_directory_follows_who_runs_and_where() {
+        let place = |user: u32, set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            state_dir(user, variable, "a/b").map(|it| it.display().to_string())
+        };
+        let home = ("HOME", "/home/a");
+        assert_eq!(place(0, &[home]).as_deref(), Some("/var/lib/handover/a_b"));
+        let expected = Some("/home/a/.local/state/handover/a_b");
+        assert_eq!(place(7, &[home]).as_deref(), expected);
+        let set = [home, ("XDG_STATE_HOME", "/s")];
+        assert_eq!(place(7, &set).as_deref(), Some("/s/handover/a_b"));
+        let given = [("STATE_DIRECTORY", "/var/lib/x:/var/lib/y")];
+        assert_eq!(place(7, &given).as_deref(), Some("/var/lib/x"));
+        assert_eq!(place(7, &[]), None);
     }
 
     #[test]
