@@ -205,6 +205,8 @@ pub struct Upgrade {
     pub bake: Duration,
     /// How often a failed generation is tried again.
     pub retries: u32,
+    /// Upgrade by itself when the executable changes on disk.
+    pub on_change: bool,
 }
 
 /// `[drain]`: how an old generation ends.
@@ -341,6 +343,7 @@ impl Default for Config {
             upgrade: Upgrade {
                 bake: Duration::from_secs(1),
                 retries: 0,
+                on_change: false,
             },
             drain: Drain {
                 signal: Signal::TERM,

@@ -168,6 +168,9 @@ pub enum Event {
     /// A worker is started again from files that changed since the upgrade.
     ReleaseChanged { generation: u32, files: Vec<String> },
 
+    /// The program changed on disk (`upgrade.on_change`); `what` says what follows.
+    ProgramChanged { path: String, what: String },
+
     /// A listener that was shut down or unlinked serves again; `what` says how.
     ListenerRepaired { listener: String, what: String },
     /// A listener is broken and could not be repaired.

@@ -19,6 +19,7 @@
 //! | `sticky` | what an upgrade brought and that stays |
 //! | `kept` | that, as bytes that later versions read, too |
 //! | `state_dir` | the file of it, over restarts and reboots |
+//! | `on_change` | an upgrade when the program changes on disk |
 //! | `environment` | what a worker sees |
 //! | `launch` | from an effect to a process |
 //! | `worker` | a worker as the master holds it |
@@ -51,6 +52,7 @@ mod listeners;
 mod lookup;
 mod notes;
 mod notices;
+mod on_change;
 mod operations;
 mod output;
 mod releases;
@@ -68,6 +70,7 @@ mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -106,6 +109,12 @@ enum Input {
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// The program may have changed on disk.
+    ProgramChanged,
+    /// What a thread found at these paths.
+    ProgramSeen(Vec<PathBuf>, Option<on_change::Seen>),
+    /// The program cannot be watched any more.
+    ProgramLost(io::Error),
     /// What this operation leaves is in the state directory, or could not be written.
     Kept(OperationId, Outcome, Result<(), String>),
 }
@@ -126,6 +135,7 @@ struct Master {
     launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
     request: sticky::Overrides,
+    on_change: on_change::OnChange,
     workers: Workers,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     watching: Watching,

@@ -155,6 +155,7 @@ impl Master {
         let mut info = GenerationInfo::new(release, manner, label.clone());
         info.lineup = lineup.unwrap_or_default();
         self.generations.insert(number, info);
+        self.follow_program();
         let operation = first;
         self.tell(&Event::GenerationStarted {
             generation: number,
@@ -206,6 +207,7 @@ impl Master {
             info.was_active = true;
         }
         self.lineup_is_in_force(number);
+        self.follow_program();
         self.counts.succeeded += u64::from(previous.is_some());
         self.tell(&Event::GenerationActive {
             generation: number,
@@ -222,6 +224,8 @@ impl Master {
             worker: report.worker.clone(),
             reason: format!("{}{hint}", report.reason),
         });
+        self.remember_failed_program(number);
+        self.follow_program();
         let served = self.fleet.active().map(|active| active.number);
         if let (Some(to), crate::fleet::Cause::ExitedInBake) = (served, failure.cause) {
             let reason = report.reason.clone();

@@ -245,6 +245,7 @@ impl Master {
         config.log.worker_output = kept.log.worker_output;
         self.sink
             .set_level(super::start::log_level(config.log.level));
+        self.follow_program();
         warnings
     }
 }

@@ -123,7 +123,7 @@ impl StateDir {
     pub(super) fn finish(&mut self) {
         self.jobs = None;
         // Nothing is ever sent: closed, or too late.
-        drop(self.ended.recv_timeout(PATIENCE));
+        let _ = self.ended.recv_timeout(PATIENCE);
     }
 }
 

@@ -86,6 +86,11 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::ProgramChanged => self.look_at_program(),
+            Input::ProgramSeen(paths, seen) => self.on_program_seen(&paths, seen),
+            Input::ProgramLost(error) => self.warn(format!(
+                "upgrade.on_change: the program cannot be watched any more ({error}): changes are not noticed"
+            )),
             Input::Kept(operation, outcome, done) => self.on_kept(operation, outcome, done),
         }
     }

@@ -10,6 +10,7 @@ mod leftovers;
 mod lineup;
 mod listeners;
 mod newcomers;
+mod on_change;
 mod refusals;
 mod releases;
 mod runtime_dir;

@@ -112,13 +112,6 @@ pub(super) const KEYS: &[Key] = &[
         "A canary that nobody promoted by then is aborted; 0s: never."
     ),
     later_key!(
-        "upgrade.on_change",
-        Kind::Switch,
-        "false",
-        "remove it; run `handover upgrade` when the program changed",
-        "Upgrade by itself when the pinned executable changes on disk."
-    ),
-    later_key!(
         "upgrade.fallback",
         Kind::Choice(&["none", "last-good"]),
         "none",

@@ -164,6 +164,14 @@ pub(super) const KEYS: &[Key] = &[
         Live,
         "How often a failed generation is tried again before the upgrade counts as failed."
     ),
+    key!(
+        "upgrade.on_change",
+        upgrade.on_change,
+        Kind::Switch,
+        "false",
+        Live,
+        "Upgrade by itself when the executable changes on disk, or a link that leads to it or to the working directory."
+    ),
     // [drain]
     key!(
         "drain.signal",

@@ -36,6 +36,7 @@ impl fmt::Display for Event {
                 "a worker of generation {generation} starts from files that changed: {}",
                 files.join(", ")
             ),
+            Self::ProgramChanged { path, what } => write!(f, "{path} changed on disk: {what}"),
             Self::Warning { message } => f.write_str(message),
             Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
             Self::ListenerRepaired { .. }

@@ -295,6 +295,14 @@ fn of_other_things() -> Vec<Known> {
             "listener http: O_NONBLOCK is set",
         ),
         (
+            "program_changed",
+            Event::ProgramChanged {
+                path: text("/srv/app"),
+                what: text("an upgrade is asked for"),
+            },
+            "/srv/app changed on disk: an upgrade is asked for",
+        ),
+        (
             "listener_opened",
             Event::ListenerOpened {
                 listener: text("admin"),

@@ -26,6 +26,9 @@ pub struct OperationView {
     pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
+    /// What made the master ask by itself: `on_change`.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// The label that the caller gave.
     pub label: Option<String>,
     /// The generation that was active when it began: the one that serves as
@@ -76,6 +79,7 @@ impl OperationView {
             hint: None,
             joined: None,
             by,
+            cause: None,
             label: None,
             from: None,
             to: None,
