@@ -105,6 +105,7 @@ impl Reader {
         command.arg("-c").arg(line).current_dir(ROOT);
         command.env("PATH", format!("{own}:{path}"));
         command.env("RUNTIME_DIRECTORY", self.runtime.path());
+        command.env("STATE_DIRECTORY", self.runtime.path().join("state"));
         for name in [
             "NOTIFY_SOCKET",
             "JOURNAL_STREAM",

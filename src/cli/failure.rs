@@ -50,11 +50,6 @@ impl Failure {
         self
     }
 
-    #[cfg(test)]
-    pub(super) fn exit(&self) -> Exit {
-        self.exit
-    }
-
     /// Tells it on standard error; with `json` on standard output too, for the
     /// program that asked.
     pub(super) fn report(&self, terminal: &mut Terminal, json: bool) -> Exit {

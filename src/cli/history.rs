@@ -86,7 +86,10 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
         result,
         Cell::new(began.replace('T', " ")),
         Cell::maybe(operation.duration_ms.map(Span)).right(),
-        Cell::new(format!("{who} (pid {pid})")),
+        match &operation.cause {
+            Some(cause) => Cell::new(cause),
+            None => Cell::new(format!("{who} (pid {pid})")),
+        },
         Cell::maybe(reason(operation)),
     ]
 }

@@ -43,8 +43,8 @@ pub(super) struct Upgrade {
     /// Only N workers, beside the old generation, until `promote` or `abort` [0: none]
     #[arg(long, value_name = "N", conflicts_with = "systemd")]
     canary: Option<u32>,
-    /// Comes in a later version
-    #[arg(long, hide = true)]
+    /// Forget what an earlier upgrade brought: the config's own release again
+    #[arg(long)]
     from_config: bool,
     /// The program to run from now on, and its arguments
     #[arg(last = true)]
@@ -53,7 +53,6 @@ pub(super) struct Upgrade {
 
 impl Upgrade {
     pub(super) async fn carry_out(self, terminal: &mut Terminal) -> Result<Exit, Failure> {
-        self.refuse_what_is_later()?;
         let directory = std::env::current_dir().ok();
         let request = self.request(directory.as_deref())?;
         let master = match self.target.seek().await {
@@ -76,14 +75,6 @@ impl Upgrade {
         perform(terminal, &self.target, master, order).await
     }
 
-    fn refuse_what_is_later(&self) -> Result<(), Failure> {
-        if self.from_config {
-            let failure = Failure::usage("`--from-config` comes in a later version");
-            return Err(failure.hint("without COMMAND and --env the config's release is used"));
-        }
-        Ok(())
-    }
-
     /// What the master is asked; `directory` is the one we are in.
     fn request(&self, directory: Option<&Path>) -> Result<UpgradeRequest, Failure> {
         let env_file = match (&self.env_file, directory) {
@@ -100,6 +91,7 @@ impl Upgrade {
             command: (!self.command.is_empty()).then(|| self.command.clone()),
             env: self.env.iter().cloned().collect(),
             env_file,
+            from_config: self.from_config,
             label: self.label.clone(),
             canary: self.canary,
             drained: self.drained,
@@ -148,16 +140,5 @@ mod tests {
         );
         assert!(upgrade("env").request(None).is_err());
         assert!(upgrade("/etc/env").request(None).is_ok());
-    }
-
-    #[test]
-    fn what_is_later_is_said() {
-        let from_config = Upgrade {
-            from_config: true,
-            ..Upgrade::default()
-        };
-        let failure = from_config.refuse_what_is_later().expect_err("later");
-        assert_eq!(failure.exit(), Exit::Usage);
-        assert!(Upgrade::default().refuse_what_is_later().is_ok());
     }
 }

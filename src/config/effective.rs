@@ -151,7 +151,12 @@ pub fn changed(old: &Config, new: &Config) -> Vec<&'static str> {
 
 /// When a change of this key takes effect; takes what [`changed`] gives.
 pub fn applies(key: &str) -> Applies {
-    find(key).map_or(Applies::Restart, |key| key.applies)
+    // Listeners that come and go do so with a generation.
+    let unnamed = match key {
+        "listen" => Applies::Release,
+        _ => Applies::Restart,
+    };
+    find(key).map_or(unnamed, |key| key.applies)
 }
 
 /// Every key as a page of Markdown: type, default, when a change applies, variable, meaning.

@@ -107,6 +107,10 @@ impl Key {
         }
     }
 
+    pub(crate) const fn applying(self, applies: Applies) -> Key {
+        Key { applies, ..self }
+    }
+
     pub(crate) const fn secret(self) -> Key {
         Key {
             secret: true,

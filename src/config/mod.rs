@@ -53,7 +53,8 @@ pub use load::{Loaded, Sources, check, examine, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log, LogFormat, PROBE,
-    Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
+    App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log, LogFormat,
+    PROBE, Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade,
+    WorkerOutput, Workers,
 };
 pub use units::{read_duration, write_size};

@@ -255,6 +255,8 @@ pub struct Upgrade {
     pub canary: u32,
     /// A canary that nobody promoted by then is aborted; zero: never.
     pub canary_timeout: Duration,
+    /// Upgrade by itself when the executable changes on disk.
+    pub on_change: bool,
 }
 
 /// `[hooks]`: commands at certain moments; an empty one is none.
@@ -435,6 +437,7 @@ impl Default for Config {
                 batch: 1,
                 canary: 0,
                 canary_timeout: Duration::ZERO,
+                on_change: false,
             },
             drain: Drain {
                 delay: Duration::ZERO,

@@ -127,6 +127,9 @@ pub struct UpgradeRequest {
     /// Read instead of the config's `app.env_file`; an absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_file: Option<PathBuf>,
+    /// What an earlier upgrade brought is over: the config's own release, with what this call brings.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_config: bool,
     /// A name for people: a version, a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,

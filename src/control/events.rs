@@ -245,6 +245,9 @@ pub enum Event {
     /// A worker is started again from files that changed since the upgrade.
     ReleaseChanged { generation: u32, files: Vec<String> },
 
+    /// The program changed on disk (`upgrade.on_change`); `what` says what follows.
+    ProgramChanged { path: String, what: String },
+
     /// A listener that was shut down or unlinked serves again; `what` says how.
     ListenerRepaired { listener: String, what: String },
     /// A listener is broken and could not be repaired.
@@ -257,6 +260,11 @@ pub enum Event {
         #[serde(default)]
         usual: bool,
     },
+
+    /// A listener was bound, for a config that was read again.
+    ListenerOpened { listener: String, address: String },
+    /// A listener was closed: no generation has it any more.
+    ListenerClosed { listener: String, address: String },
 
     /// What a person should know and has no kind of its own.
     Warning { message: String },

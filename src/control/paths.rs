@@ -8,7 +8,7 @@ mod directory;
 mod places;
 
 pub use directory::{PathError, RuntimeDir, make_directory, prepare};
-pub use places::{Places, default_runtime_dir, is_found};
+pub use places::{Places, default_runtime_dir, default_state_dir, is_found};
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

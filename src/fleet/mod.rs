@@ -264,10 +264,15 @@ impl Fleet {
 
     /// Every release that may still be launched.
     pub fn releases_in_use(&self) -> impl Iterator<Item = ReleaseId> + '_ {
-        let running = self.generations.values().map(|held| held.release);
         let good = self.good.iter().map(|good| good.release);
+        self.releases_at_work().chain(good)
+    }
+
+    /// Every release that runs, or waits for its turn.
+    pub fn releases_at_work(&self) -> impl Iterator<Item = ReleaseId> + '_ {
+        let running = self.generations.values().map(|held| held.release);
         let queued = self.queued.iter().map(Queued::release);
-        running.chain(good).chain(queued)
+        running.chain(queued)
     }
 
     /// Some worker serves, and no stop is under way.

@@ -31,7 +31,9 @@ impl Master {
 
     /// From now on this config is in force, as far as it can be without a
     /// restart; says what cannot.
-    pub(super) fn adopt_config(&mut self, loaded: Loaded) -> Adopted {
+    pub(super) fn adopt_config(&mut self, mut loaded: Loaded) -> Adopted {
+        // Listeners change with the generation that has them.
+        loaded.config.listen.clone_from(&self.loaded.config.listen);
         let changed = config::changed(&self.loaded.config, &loaded.config);
         let pending = self.began_with().map_or_else(Vec::new, |began| {
             of_kind(&config::changed(began, &loaded.config), Applies::Release)
@@ -56,11 +58,11 @@ impl Master {
         // What needs a restart stays as the master was started.
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
-        config.listen = kept.listen;
         config.log.format = kept.log.format;
         config.log.worker_output = kept.log.worker_output;
         self.sink
             .set_level(super::start::log_level(config.log.level));
+        self.follow_program();
         Adopted {
             warnings,
             applied,

@@ -64,14 +64,15 @@ impl Master {
             return;
         };
         let mut stuck = Vec::new();
-        for listener in &self.listeners {
+        let lineup = self.lineup_of(number);
+        for (member, listener) in lineup.members_in(&self.listeners) {
             // What cannot be asked speaks against nobody.
             let Ok(waiting) = sockets::waiting(listener) else {
                 continue;
             };
-            let untaken = self.queues.note(listener.name(), now, waiting);
+            let untaken = self.queues.note(&member.entry.name, now, waiting);
             if untaken.is_some_and(|untaken| untaken >= UNTAKEN_MAX) {
-                stuck.push(super::watching::wanted_of(listener));
+                stuck.push(super::watching::wanted_of((member, listener)));
             }
         }
         let before = Instant::now();

@@ -29,7 +29,14 @@ impl Master {
         self.finished = Some(if failure.is_some() { FAILED } else { 0 });
     }
 
+    /// Whoever is told that an upgrade worked may rely on what it leaves, over a crash too.
     fn answer(&mut self, operation: OperationId, outcome: Outcome) {
+        if !self.conclude_overrides(operation, outcome) {
+            self.answer_now(operation, outcome);
+        }
+    }
+
+    pub(super) fn answer_now(&mut self, operation: OperationId, outcome: Outcome) {
         // systemd hears of the end of a reload before its caller does.
         self.tell_reload_ended();
         if operation == FIRST {
@@ -64,9 +71,8 @@ impl Master {
             reason,
             duration_ms: view.duration_ms.unwrap_or_default(),
         });
-        match outcome {
-            Outcome::Scaled(workers) => self.scaled_to(workers, view.by),
-            _ => self.conclude_overrides(operation, outcome),
+        if let Outcome::Scaled(workers) = outcome {
+            self.scaled_to(workers, view.by);
         }
     }
 

@@ -367,9 +367,16 @@ impl Master {
             .collect();
         self.workers.orphans = found.into_iter().map(|(pid, _)| pid).collect();
         for (pid, comm) in new {
+            // The first process of a container is given every orphan there is.
+            let whose = match super::listeners::own_pid() {
+                1 => {
+                    "is an orphan of a worker, or of somebody else in this container: no worker's group or environment \
+                      tells"
+                }
+                _ => "was left behind by a worker and left its group and its environment",
+            };
             self.warn(format!(
-                "process {pid} ({comm}) was left behind by a worker and left its group and its \
-                 environment: it is not ended, and may still hold a listener"
+                "process {pid} ({comm}) {whose}; it is not ended, and may still hold a listener"
             ));
         }
     }

@@ -132,7 +132,7 @@ impl Master {
         if worker.elsewhere.is_some() {
             return worker.elsewhere.clone();
         }
-        let wanted = self.wanted();
+        let wanted = self.wanted(id.generation);
         let advise = |instead| Some(self.advise(id, worker.last_pid, instead, &wanted));
         match cause {
             Cause::ExitedBeforeReady | Cause::ExitedInBake

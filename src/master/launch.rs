@@ -276,14 +276,15 @@ impl Master {
         id: WorkerId,
         worker: &'a Worker,
     ) -> Vec<(String, BorrowedFd<'a>)> {
+        let listeners = self.listeners_of(id.generation);
+        let listeners = listeners.map(|(it, listener)| (it.entry.name.clone(), listener.fd()));
         let own = worker.probe.as_ref().map(|own| &own.listener);
-        let listeners = self.listeners.iter().chain(own);
-        let listeners = listeners.map(|listener| (listener.name().to_owned(), listener.fd()));
+        let own = own.map(|own| (own.name().to_owned(), own.fd()));
         let generation = self.generations.get(&id.generation);
         let store = generation.and_then(|generation| generation.stores.get(&id.slot));
         let stored = store.into_iter().flat_map(Store::iter);
         let stored = stored.map(|(name, fd)| (name.to_owned(), fd));
-        listeners.chain(stored).collect()
+        listeners.chain(own).chain(stored).collect()
     }
 
     fn environment(

@@ -19,17 +19,17 @@ use crate::process::{
 /// # Errors
 /// Everything that is missing or cannot be used, each at its key's place.
 pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
-    look_up_all(loaded).map(|(release, _)| release)
+    look_up_with(loaded, &Sticky::default()).map(|(release, _)| release)
 }
 
-/// The same with the manner of its workers.
-pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> {
+/// The same with what an upgrade brought, and with the manner of its workers.
+pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<(Release, Manner), Faults> {
     let mut faults = Vec::new();
     let file = environment_file(loaded, None).unwrap_or_else(|wrong| {
         faults.extend(wrong.0);
         Vec::new()
     });
-    let release = Release::resolve(plan(&loaded.config, &Sticky::default(), file, None));
+    let release = Release::resolve(plan(&loaded.config, sticky, file, None));
     if let Err(unresolved) = &release {
         let told = |error: &ResolveError| loaded.fault(error.key(), error.what(), error.hint());
         faults.extend(unresolved.0.iter().map(told));
@@ -65,7 +65,6 @@ pub(super) fn look_up_all(loaded: &Loaded) -> Result<(Release, Manner), Faults> 
         _ => Err(Faults::in_order(faults)),
     }
 }
-
 
 /// What [`look_up`] finds of the keys that are sound, in a config that has other faults.
 pub fn look_up_sound(loaded: &Loaded) -> Vec<Fault> {

@@ -20,6 +20,9 @@
 //! | `lookup` | what a config only names: programs, users, files |
 //! | `releases` | releases by number |
 //! | `sticky` | what an upgrade brought and that stays |
+//! | `kept` | that, as bytes that later versions read, too |
+//! | `state_dir` | the file of it, over restarts and reboots |
+//! | `on_change` | an upgrade when the program changes on disk |
 //! | `environment` | what a worker sees |
 //! | `launch` | from an effect to a process |
 //! | `worker` | a worker as the master holds it |
@@ -41,6 +44,7 @@
 //! | `failures` | why a generation failed, in words |
 //! | `fatal` | the last line of a master whose first generation never got ready |
 //! | `listeners` | repairs of listeners |
+//! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
 //! | `usage` | what workers use, for the metrics |
 //! | `sentence` | what systemd is told |
@@ -61,11 +65,14 @@ mod fatal;
 mod groups;
 mod holders;
 mod hooks;
+mod kept;
 mod launch;
+mod lineup;
 mod listeners;
 mod lookup;
 mod notes;
 mod notices;
+mod on_change;
 mod operations;
 mod output;
 mod probing;
@@ -76,6 +83,7 @@ mod runtime_dir;
 mod sentence;
 mod signals;
 mod start;
+mod state_dir;
 mod status;
 mod steps;
 mod sticky;
@@ -87,6 +95,7 @@ mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -96,7 +105,7 @@ use tokio::sync::mpsc;
 use crate::config::{Config, Loaded, Sources};
 use crate::control::view::UpgradesView;
 use crate::control::{Event, EventLog, Severity, Timestamp};
-use crate::fleet::{self, Fleet, GenerationNumber, ReleaseId, WorkerId};
+use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
@@ -134,6 +143,14 @@ enum Input {
     RuntimeDir,
     /// A count of connections came to its end.
     Counted(Box<count::Counter>, Box<count::Count>),
+    /// The program may have changed on disk.
+    ProgramChanged,
+    /// What a thread found at these paths.
+    ProgramSeen(Vec<PathBuf>, Option<on_change::Seen>),
+    /// The program cannot be watched any more.
+    ProgramLost(io::Error),
+    /// What this operation leaves is in the state directory, or could not be written.
+    Kept(OperationId, Outcome, Result<(), String>),
 }
 
 /// Everything that the one thread owns.
@@ -155,6 +172,7 @@ struct Master {
     /// None while the number of workers is the config's.
     scaled: Option<steps::Scaled>,
     hooks: hooks::Hooks,
+    on_change: on_change::OnChange,
     workers: Workers,
     groups: Groups,
     spent: usage::Spent,
@@ -163,6 +181,7 @@ struct Master {
     probing: probing::Probing,
     queues: baking::Queues,
     counting: counting::Counting,
+    /// All that are open: those of any generation.
     listeners: Vec<Listener>,
     launcher: Launcher,
     notifier: Notifier,

@@ -157,9 +157,12 @@ impl Master {
         let held = self.releases.held(release);
         let manner = held.map(|held| held.manner.clone());
         let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
+        let lineup = held.map(|held| held.lineup.clone());
         let began_with = Box::new(self.config().clone());
-        let info = GenerationInfo::new(release, manner, label.clone(), began_with);
+        let mut info = GenerationInfo::new(release, manner, label.clone(), began_with);
+        info.lineup = lineup.unwrap_or_default();
         self.generations.insert(number, info);
+        self.follow_program();
         let operation = first;
         self.tell(&Event::GenerationStarted {
             generation: number,
@@ -213,6 +216,8 @@ impl Master {
                 bake.end();
             }
         }
+        self.lineup_is_in_force(number);
+        self.follow_program();
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -232,6 +237,8 @@ impl Master {
             worker: report.worker.clone(),
             reason: format!("{}{hint}", report.reason),
         });
+        self.remember_failed_program(number);
+        self.follow_program();
         let served = self.fleet.active().map(|active| active.number);
         let info = self.generations.get(&number);
         let was_ready = match failure.cause {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::lineup::Lineup;
 use super::sticky::Sticky;
 use crate::config::{Config, Health, Probe, Ready, ReadyOn, Signal};
 use crate::fleet::ReleaseId;
@@ -90,6 +91,8 @@ pub(super) struct Held {
     pub(super) manner: Arc<Manner>,
     /// What remains in force when this is what serves.
     pub(super) sticky: Sticky,
+    /// What its workers are given.
+    pub(super) lineup: Arc<Lineup>,
 }
 
 /// The releases that may still be launched.
@@ -100,25 +103,59 @@ pub(super) struct Releases {
 }
 
 impl Releases {
-    /// The number of this release: that of an equal one, else a new one. Generations that begin from now on take
-    /// the manner.
-    pub(super) fn number(&mut self, release: Release, manner: Manner, sticky: Sticky) -> ReleaseId {
+    /// The number of this release with these listeners: that of an equal one, else a new one. Generations that begin
+    /// from now on take the manner.
+    pub(super) fn number(
+        &mut self,
+        release: Release,
+        manner: Manner,
+        sticky: Sticky,
+        lineup: Arc<Lineup>,
+    ) -> ReleaseId {
         let manner = Arc::new(manner);
-        let mut known = self.known.iter_mut();
-        if let Some((id, equal)) = known.find(|(_, known)| known.release.same_as(&release)) {
-            equal.manner = manner;
-            equal.sticky = sticky;
+        self.number_held(Held {
+            release,
+            manner,
+            sticky,
+            lineup,
+        })
+    }
+
+    fn number_held(&mut self, held: Held) -> ReleaseId {
+        let equals = |known: &Held| {
+            known.lineup.same_as(&held.lineup) && known.release.same_as(&held.release)
+        };
+        if let Some((id, equal)) = self.known.iter_mut().find(|(_, known)| equals(known)) {
+            (equal.manner, equal.sticky) = (held.manner, held.sticky);
+            equal.lineup = held.lineup;
             return *id;
         }
         self.next += 1;
         let id = ReleaseId(self.next);
-        let held = Held {
-            release,
-            manner,
-            sticky,
-        };
         self.known.insert(id, held);
         id
+    }
+
+    /// The same release with other listeners: the config's of today, not those of its time.
+    pub(super) fn with_lineup(&mut self, id: ReleaseId, lineup: Arc<Lineup>) -> ReleaseId {
+        let Some(held) = self.known.get(&id) else {
+            return id;
+        };
+        let held = Held {
+            release: held.release.clone(),
+            manner: held.manner.clone(),
+            sticky: held.sticky.clone(),
+            lineup,
+        };
+        self.number_held(held)
+    }
+
+    /// Whether both run the same, whatever listeners they have.
+    pub(super) fn run_the_same(&self, one: ReleaseId, other: ReleaseId) -> bool {
+        match (self.get(one), self.get(other)) {
+            (Some(one), Some(other)) => one.same_as(other),
+            _ => one == other,
+        }
     }
 
     pub(super) fn get(&self, id: ReleaseId) -> Option<&Release> {

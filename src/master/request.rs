@@ -12,11 +12,14 @@ use super::groups;
 use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
+use super::sticky::Sticky;
 use crate::config::{self, Config, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
-use crate::control::{ApiError, Caller, Count, ErrorKind, Event, OperationRequest, UpgradeRequest};
+use crate::control::{
+    ApiError, Caller, Count, ErrorKind, Event, OperationRequest, Timestamp, UpgradeRequest,
+};
 use crate::fleet::{
-    self, HISTORY, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage,
+    self, Good, HISTORY, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage,
 };
 use crate::process::{Release, ResolveError};
 
@@ -90,11 +93,14 @@ impl Master {
         }
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         self.refuse_unfit(&loaded)?;
-        let mut sticky = self.sticky_for(&loaded.config);
+        let mut sticky = match upgrade.from_config {
+            true => Sticky::none(&loaded.config),
+            false => self.sticky_for(&loaded.config),
+        };
         let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
             .map_err(|faults| ApiError::config(&faults))?;
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
-            sticky.by = Some(by);
+            sticky.by = Some((by, Timestamp::now()));
         }
         sticky.command = upgrade.command.or(sticky.command);
         sticky.env.extend(upgrade.env);
@@ -103,10 +109,15 @@ impl Master {
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let manner = Manner::with_errands(&loaded.config, &release).map_err(no_errand)?;
         let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
+        // The last that can fail: nothing is changed before it.
+        let arrangement = self.arrange(&loaded)?;
         let mut adopted = self.adopt_config(loaded);
         adopted.warnings.extend(lacking.values().cloned());
         self.tell_lacks(lacking);
-        let release = self.releases.number(release, manner, sticky.clone());
+        let lineup = self.adopt_arrangement(arrangement, &mut adopted.warnings);
+        let release = self
+            .releases
+            .number(release, manner, sticky.clone(), lineup);
         let fleet_kind = match kind {
             OperationKind::Reload => Kind::Reload,
             _ => Kind::Upgrade,
@@ -132,7 +143,7 @@ impl Master {
         by: Caller,
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
         let target = match to {
-            None => self.fleet.rollback_target(),
+            None => self.rollback_target(),
             Some(number) => self
                 .fleet
                 .good()
@@ -166,10 +177,22 @@ impl Master {
         if let Some(held) = self.releases.held(target.release) {
             self.request.wait_for(id, held.sticky.clone());
         }
+        let lineup = self.coming_lineup();
+        let release = self.releases.with_lineup(target.release, lineup);
         let steps = self.steps(Some(0));
         let kind = Kind::Rollback { to: target.number };
-        self.submit(id, target.release, kind, steps);
+        self.submit(id, release, kind, steps);
         Ok(receiver)
+    }
+
+    /// The last good release before the active one, and one that runs something else.
+    fn rollback_target(&self) -> Option<Good> {
+        let active = self.fleet.active()?;
+        let earlier = |good: &&Good| {
+            good.number < active.stands_for
+                && !self.releases.run_the_same(good.release, active.release)
+        };
+        self.fleet.good().iter().rev().find(earlier).copied()
     }
 
     fn no_such_target(&self, to: Option<u32>) -> ApiError {
@@ -219,7 +242,9 @@ impl Master {
     /// The first generation: of the config as it was read at start.
     pub(super) fn submit_first(&mut self, release: Release, manner: Manner) {
         let sticky = self.sticky_for(self.config());
-        let release = self.releases.number(release, manner, sticky);
+        let lineup = self.first_lineup();
+        self.request.wait_for(FIRST, sticky.clone());
+        let release = self.releases.number(release, manner, sticky, lineup);
         self.submit(FIRST, release, Kind::Upgrade, Plan::Whole);
     }
 }

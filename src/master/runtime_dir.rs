@@ -52,6 +52,31 @@ impl RuntimeDir {
         Ok(runtime)
     }
 
+    /// Takes the first of these that can be written to; also says why not the ones before it.
+    pub(super) fn take_first(
+        paths: &[PathBuf],
+        name: &str,
+        config: Option<&Path>,
+    ) -> Result<(Self, Vec<String>), PathError> {
+        let mut unusable = Vec::new();
+        for (place, path) in paths.iter().enumerate() {
+            match Self::take(path, name, config) {
+                Err(error) if error.is_not_writable() && place + 1 < paths.len() => {
+                    unusable.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+                Ok(taken) => {
+                    let here = taken.path().display();
+                    let told = unusable.iter();
+                    let told = told.map(|why| format!("{why}; the runtime directory is {here}"));
+                    let told = told.collect();
+                    return Ok((taken, told));
+                }
+            }
+        }
+        Self::take(Path::new(""), name, config).map(|taken| (taken, unusable))
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.held.path()
     }

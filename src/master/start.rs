@@ -12,18 +12,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::groups::{self, Groups, Lacking};
-use super::lookup::look_up_all;
+use super::lookup::look_up_with;
 use super::operations::Operations;
 use super::releases::{Manner, Releases};
 use super::runtime_dir::RuntimeDir;
 use super::sentence::Told;
 use super::signals::{self, Signals};
+use super::sticky::Overrides;
 use super::turn;
 use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::{default_runtime_dir, is_found};
+use crate::control::paths::{Places, is_found};
 use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
@@ -124,18 +125,21 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     require_pidfds().map_err(Refusal::failed)?;
     let name = config::service_name(&loaded.config, start.sources.file.as_deref());
     let elsewhere = start.runtime_dir.is_some();
-    let directory = start
-        .runtime_dir
-        .unwrap_or_else(|| default_runtime_dir(&name));
+    let places = match start.runtime_dir {
+        Some(directory) => vec![directory],
+        None => Places::from_env().all_for(&name),
+    };
     let file = start.sources.file.clone();
-    let runtime = RuntimeDir::take(&directory, &name, file.as_deref()).map_err(|error| {
-        Refusal::failed(holders::of_directory(&error, file.as_deref(), elsewhere))
-    })?;
+    let (runtime, told) =
+        RuntimeDir::take_first(&places, &name, file.as_deref()).map_err(|error| {
+            Refusal::failed(holders::of_directory(&error, file.as_deref(), elsewhere))
+        })?;
     let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let (release, manner) = look_up_all(&loaded).map_err(Refusal::lacking)?;
+    let (request, kept_warnings) = Overrides::open(start.state_dir, &name);
+    let (release, manner) = first_release(&loaded, &request)?;
     let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
@@ -145,14 +149,8 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(holders::of_address(error, file.as_deref())))?;
-    let mut warnings = warnings;
-    warnings.extend(room::shortage(&loaded.config, listeners.len()));
-    if let Some(state) = start.state_dir {
-        warnings.push(format!(
-            "--state-dir {}: this version of handover keeps nothing over a restart",
-            state.display()
-        ));
-    }
+    let shortage = Vec::from_iter(room::shortage(&loaded.config, listeners.len()));
+    let warnings = [told, kept_warnings, warnings, shortage].concat();
     let sink = open_log(&loaded, &name)?;
     let runtime_of_tasks = runtime::Builder::new_current_thread()
         .enable_io()
@@ -167,6 +165,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             runtime,
             launcher,
             listeners,
+            request,
             warnings,
             sink: sink.clone(),
             notifier: early.notifier,
@@ -179,6 +178,19 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     });
     sink.flush(FLUSH);
     code
+}
+
+/// Of the config, or of what an upgrade brought instead.
+fn first_release(loaded: &Loaded, request: &Overrides) -> Result<(Release, Manner), Refusal> {
+    let sticky = request.sticky_of(&loaded.config);
+    look_up_with(loaded, &sticky).map_err(|faults| match request.sentence(&sticky) {
+        None => Refusal::lacking(faults),
+        Some(sentence) => Refusal::failed(format!(
+            "{}\n{sentence}; to run the config's own again, remove {}",
+            faults.to_string().trim_end(),
+            request.file().unwrap_or_default().display()
+        )),
+    })
 }
 
 fn open_log(loaded: &Loaded, name: &str) -> Result<Sink, Refusal> {
@@ -210,6 +222,7 @@ struct Parts {
     runtime: RuntimeDir,
     launcher: Launcher,
     listeners: Vec<Listener>,
+    request: Overrides,
     warnings: Vec<String>,
     sink: Sink,
     notifier: Notifier,
@@ -241,9 +254,10 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         pending: VecDeque::new(),
         launches: VecDeque::new(),
         releases: Releases::default(),
-        request: super::sticky::Overrides::default(),
+        request: parts.request,
         scaled: None,
         hooks: super::hooks::Hooks::default(),
+        on_change: super::on_change::OnChange::default(),
         workers: Workers::default(),
         groups: Groups::default(),
         spent: super::usage::Spent::default(),
@@ -295,7 +309,11 @@ async fn live(
     master.tell_lacks(lacking);
     master.guard_runtime();
     master.submit_first(release, manner);
+    if let Some(sentence) = master.sticky_sentence() {
+        master.warn(sentence);
+    }
     let code = master.run(sources).await;
+    master.answer_held_back();
     master.leave_groups().await;
     master.events.close();
     master.runtime.clear();

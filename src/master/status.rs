@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Master;
-use super::worker::Verdict;
 use super::count::Count;
+use super::worker::Verdict;
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
@@ -13,7 +13,7 @@ use crate::control::view::{
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
-use crate::sockets::Origin;
+use crate::sockets::{Listener, Member, Origin};
 
 impl Master {
     pub(super) fn status(&mut self) -> Status {
@@ -44,11 +44,7 @@ impl Master {
             route: "direct".to_owned(),
             at: Timestamp::now(),
             started_at: self.started_at,
-            listeners: self
-                .listeners
-                .iter()
-                .map(|listener| listener_view(listener, count))
-                .collect(),
+            listeners: self.listener_views(count),
             generations,
             sessions: SessionsView::default(),
             upgrades: self.counts,
@@ -221,9 +217,12 @@ fn is_taken(slot: &Slot) -> bool {
     slot.wanted || slot.process != Process::Absent
 }
 
-fn listener_view(listener: &crate::sockets::Listener, count: Option<&Count>) -> ListenerView {
+pub(super) fn listener_view(
+    (member, listener): (&Member, &Listener),
+    count: Option<&Count>,
+) -> ListenerView {
     ListenerView {
-        name: listener.name().to_owned(),
+        name: member.entry.name.clone(),
         address: listener.address(),
         origin: match listener.origin() {
             Origin::Bound => "bound".to_owned(),
@@ -231,7 +230,7 @@ fn listener_view(listener: &crate::sockets::Listener, count: Option<&Count>) -> 
         },
         backlog: listener.backlog(),
         queue: count.and_then(|count| count.queues.get(listener.name()).copied()),
-        ready: listener.counts_for_ready(),
+        ready: member.entry.ready,
         note: listener.overlap_note().map(str::to_owned),
     }
 }

@@ -1,10 +1,12 @@
 //! What an `upgrade` brought and that stays: "sticky when good".
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::Master;
+use super::state_dir::StateDir;
+use super::{Input, Master, kept};
 use crate::config::{App, Config};
-use crate::control::Caller;
+use crate::control::{Caller, Timestamp};
 use crate::fleet::rollout::Phase;
 use crate::fleet::{OperationId, Outcome};
 
@@ -13,36 +15,63 @@ const COMMAND_MAX: usize = 120;
 
 /// Command and environment that an `upgrade` brought and that stay once it
 /// succeeded, until the config's `[app]` changes.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sticky {
     pub(super) command: Option<Vec<String>>,
     pub(super) env: BTreeMap<String, String>,
-    pub(super) by: Option<Caller>,
-    /// The `[app]` instead of which it stands: with another one it is over.
-    pub(super) against: Option<Box<App>>,
+    /// Who asked for it, and when.
+    pub(super) by: Option<(Caller, Timestamp)>,
+    /// What the config said instead of which it stands: when that changes it is over.
+    pub(super) against: Option<Against>,
+}
+
+/// The part of `[app]` that says what runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Against {
+    pub(super) command: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) env_file: Option<PathBuf>,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
+}
+
+impl Against {
+    fn of(app: &App) -> Self {
+        Self {
+            command: app.command.clone(),
+            env: app.env.clone(),
+            env_file: app.env_file.clone(),
+            directory: app.directory.clone(),
+            user: app.user.clone(),
+            group: app.group.clone(),
+        }
+    }
 }
 
 impl Sticky {
-    fn is_empty(&self) -> bool {
+    /// Nothing instead of this config.
+    pub(super) fn none(config: &Config) -> Self {
+        Self {
+            against: Some(Against::of(&config.app)),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.command.is_none() && self.env.is_empty()
     }
 
     /// It was asked for when the config said the same of the program.
     fn holds_for(&self, new: &Config) -> bool {
-        let release = |app: &App| {
-            let App {
-                command,
-                env,
-                env_file,
-                directory,
-                user,
-                group,
-                ..
-            } = app.clone();
-            (command, env, env_file, directory, user, group)
-        };
-        let against = self.against.as_deref();
-        against.is_some_and(|against| release(against) == release(&new.app))
+        self.against.as_ref() == Some(&Against::of(&new.app))
+    }
+
+    fn or_none_for(&self, config: &Config) -> Self {
+        match self.holds_for(config) {
+            true => self.clone(),
+            false => Self::none(config),
+        }
     }
 }
 
@@ -61,11 +90,63 @@ fn shortened(command: &[String]) -> String {
 pub(super) struct Overrides {
     sticky: Sticky,
     waiting: BTreeMap<OperationId, Sticky>,
+    /// Answers that wait until what they promise is kept.
+    held_back: BTreeMap<OperationId, Outcome>,
+    /// None: it is in memory only.
+    state: Option<StateDir>,
 }
 
 impl Overrides {
+    /// Reads what an earlier master of this service kept; also says what a person should know.
+    pub(super) fn open(given: Option<PathBuf>, name: &str) -> (Self, Vec<String>) {
+        let mut overrides = Self::default();
+        let warnings = match StateDir::open(given, name) {
+            Ok((state, saved, warning)) => {
+                overrides.sticky = saved.unwrap_or_default();
+                overrides.state = Some(state);
+                Vec::from_iter(warning)
+            }
+            Err(why) => vec![why],
+        };
+        (overrides, warnings)
+    }
+
+    /// What is in force with this config.
+    pub(super) fn sticky_of(&self, config: &Config) -> Sticky {
+        self.sticky.or_none_for(config)
+    }
+
+    /// The file that keeps it.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        self.state.as_ref().map(StateDir::file)
+    }
+
     pub(super) fn wait_for(&mut self, operation: OperationId, sticky: Sticky) {
         self.waiting.insert(operation, sticky);
+    }
+
+    /// What it is, who asked for it and when it ends; none when the config's own release runs.
+    pub(super) fn sentence(&self, sticky: &Sticky) -> Option<String> {
+        if sticky.is_empty() {
+            return None;
+        }
+        let by = sticky
+            .by
+            .map_or_else(String::new, |(by, at)| format!(", asked by {by} at {at},"));
+        let command = sticky.command.as_ref().map(|command| shortened(command));
+        let command = command.unwrap_or_else(|| "the config's command".to_owned());
+        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
+        let env = match names.is_empty() {
+            true => String::new(),
+            false => format!(" with {} set", names.join(", ")),
+        };
+        let until = match self.state {
+            Some(_) => "or somebody says: handover upgrade --from-config",
+            None => "or the master ends",
+        };
+        Some(format!(
+            "an upgrade{by} runs {command}{env} instead of the config's [app], until that changes {until}"
+        ))
     }
 }
 
@@ -87,52 +168,71 @@ impl Master {
         let info = under_way.and_then(|number| self.generations.get(&number));
         let coming = info.and_then(|info| self.releases.held(info.release));
         let sticky = coming.map_or(&self.request.sticky, |held| &held.sticky);
-        match sticky.holds_for(new) {
-            true => sticky.clone(),
-            false => Sticky {
-                against: Some(Box::new(new.app.clone())),
-                ..Sticky::default()
-            },
-        }
+        sticky.or_none_for(new)
     }
 
     /// An upgrade that succeeded leaves its command and environment; one that
-    /// failed leaves no trace.
-    pub(super) fn conclude_overrides(&mut self, id: OperationId, outcome: Outcome) {
+    /// failed leaves no trace. Says whether the answer waits until that is written.
+    pub(super) fn conclude_overrides(&mut self, id: OperationId, outcome: Outcome) -> bool {
         let waiting = self.request.waiting.remove(&id);
-        let Outcome::Active(number) = outcome else {
-            if let (Outcome::Unchanged(_), Some(sticky)) = (outcome, waiting) {
-                self.request.sticky = sticky;
-            }
-            return;
+        let left = match outcome {
+            // Whoever asked for a canary has the answer long since; its release kept what was asked.
+            Outcome::Active(number) => waiting.or_else(|| {
+                let release = self.generations.get(&number)?.release;
+                Some(self.releases.held(release)?.sticky.clone())
+            }),
+            Outcome::Unchanged(_) => waiting,
+            _ => None,
         };
-        // Whoever asked for a canary has the answer long since; its release kept what was asked.
-        let info = self.generations.get(&number);
-        let held = info.and_then(|info| self.releases.held(info.release));
-        let kept = held.map(|held| held.sticky.clone());
-        if let Some(sticky) = waiting.or(kept) {
-            self.request.sticky = sticky;
+        let Some(sticky) = left else {
+            return false;
+        };
+        self.request.sticky = sticky;
+        let Some(state) = &mut self.request.state else {
+            return false;
+        };
+        let bytes = match self.request.sticky.is_empty() {
+            true => None,
+            false => Some(kept::encode(&self.request.sticky)),
+        };
+        let Some(written) = state.keep(bytes) else {
+            return false;
+        };
+        self.request.held_back.insert(id, outcome);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let done = written.await;
+            inputs.send(Input::Kept(id, outcome, done)).await.is_ok()
+        });
+        true
+    }
+
+    /// What an operation leaves is written, or could not be.
+    pub(super) fn on_kept(&mut self, id: OperationId, outcome: Outcome, done: Result<(), String>) {
+        if let Err(why) = done {
+            let warning = format!(
+                "what this upgrade brings cannot be kept over a restart of the master ({why}): it is in memory only"
+            );
+            self.warn(warning.clone());
+            self.operations
+                .update(id, |view| view.warnings.push(warning));
+        }
+        if self.request.held_back.remove(&id).is_some() {
+            self.answer_now(id, outcome);
+        }
+    }
+
+    /// The master ends: nobody waits any longer for what is written meanwhile.
+    pub(super) fn answer_held_back(&mut self) {
+        if let Some(state) = &mut self.request.state {
+            state.finish();
+        }
+        for (id, outcome) in std::mem::take(&mut self.request.held_back) {
+            self.answer_now(id, outcome);
         }
     }
 
     pub(super) fn sticky_sentence(&self) -> Option<String> {
-        let sticky = &self.request.sticky;
-        if sticky.is_empty() {
-            return None;
-        }
-        let by = sticky
-            .by
-            .map_or_else(String::new, |by| format!(", asked by {by}"));
-        let command = sticky.command.as_ref().map(|command| shortened(command));
-        let command = command.unwrap_or_else(|| "the config's command".to_owned());
-        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
-        let env = match names.is_empty() {
-            true => String::new(),
-            false => format!(" with {} set", names.join(", ")),
-        };
-        Some(format!(
-            "an upgrade{by} runs {command}{env} instead of the config's [app], until that changes \
-             or the master ends"
-        ))
+        self.request.sentence(&self.request.sticky)
     }
 }

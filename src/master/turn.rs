@@ -51,6 +51,7 @@ impl Master {
                 self.answer_all();
                 return code;
             }
+            self.follow_listeners(sources.watch.get_mut());
             let wake = self.next_wake();
             let launching = !self.launches.is_empty();
             let sleep = async {
@@ -90,6 +91,12 @@ impl Master {
             Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
             Input::RuntimeDir => self.mend_runtime(),
             Input::Counted(counter, count) => self.on_counted(counter, count),
+            Input::ProgramChanged => self.look_at_program(),
+            Input::ProgramSeen(paths, seen) => self.on_program_seen(&paths, seen),
+            Input::ProgramLost(error) => self.warn(format!(
+                "upgrade.on_change: the program cannot be watched any more ({error}): changes are not noticed"
+            )),
+            Input::Kept(operation, outcome, done) => self.on_kept(operation, outcome, done),
         }
     }
 

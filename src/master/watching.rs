@@ -13,14 +13,14 @@ use super::Master;
 use super::worker::{Readiness, Worker};
 use crate::config::ReadyOn;
 use crate::control::{Event, Span};
-use crate::fleet::{self, WorkerId};
+use crate::fleet::{self, GenerationNumber, WorkerId};
 use crate::process::Release;
 use crate::readiness::notify::Store;
 use crate::readiness::{
     Advice, Astray, Instead, Observer, Schedule, Sight, Wanted, advise, foreign_listeners,
     shell_named,
 };
-use crate::sockets::Listener;
+use crate::sockets::{Listener, Member};
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
@@ -123,11 +123,11 @@ impl Watching {
 }
 
 /// A listener as the observer knows it.
-pub(super) fn wanted_of(listener: &Listener) -> Wanted {
+pub(super) fn wanted_of((member, listener): (&Member, &Listener)) -> Wanted {
     Wanted {
         inode: listener.inode(),
         datagram: listener.is_datagram(),
-        name: listener.name().to_owned(),
+        name: member.entry.name.clone(),
         address: listener.address(),
         port: listener.port(),
     }
@@ -178,7 +178,7 @@ impl Master {
             return;
         }
         let now = Instant::now();
-        let wanted = self.wanted();
+        let wanted = self.wanted(id.generation);
         let manner = self.manner(id.generation);
         let ready = &manner.ready;
         let (observer, settles) = match ready.on {
@@ -210,11 +210,10 @@ impl Master {
     }
 
     /// The listeners on which a ready worker waits.
-    pub(super) fn wanted(&self) -> Vec<Wanted> {
+    pub(super) fn wanted(&self, generation: GenerationNumber) -> Vec<Wanted> {
         let counting = self
-            .listeners
-            .iter()
-            .filter(|listener| listener.counts_for_ready());
+            .listeners_of(generation)
+            .filter(|(member, _)| member.entry.ready);
         counting.map(wanted_of).collect()
     }
 
@@ -376,17 +375,15 @@ impl Master {
         if told {
             return;
         }
-        let wanted = self.wanted();
+        let wanted = self.wanted(id.generation);
         if wanted.is_empty() {
             return;
         }
-        let own = self
-            .workers
-            .get(id)
-            .and_then(|worker| worker.probe.as_ref());
-        let own = own.map(|own| &own.listener);
-        let given = self.listeners.iter().chain(own).map(wanted_of);
-        let given = given.collect::<Vec<_>>();
+        let mut given: Vec<Wanted> = self.listeners_of(id.generation).map(wanted_of).collect();
+        let worker = self.workers.get(id);
+        if let Some(own) = worker.and_then(|worker| worker.probe.as_ref()) {
+            given.push(wanted_of((&own.listener.member(), &own.listener)));
+        }
         let foreign = foreign_listeners(pid, &given);
         if let Some(foreign) = foreign.first() {
             let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);

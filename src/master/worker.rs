@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::chatter::Chatter;
 use super::failures::FailureReport;
 use super::groups::is_populated;
+use super::lineup::Lineup;
 use super::output::Output;
 use super::releases::Manner;
 use crate::config::Config;
@@ -235,6 +236,8 @@ impl Workers {
 pub(super) struct GenerationInfo {
     pub(super) release: ReleaseId,
     pub(super) manner: Arc<Manner>,
+    /// The listeners of its workers, also of those that are started again.
+    pub(super) lineup: Arc<Lineup>,
     pub(super) label: Option<String>,
     pub(super) started_at: Timestamp,
     /// Descriptors that its workers stored, by slot.
@@ -269,6 +272,7 @@ impl GenerationInfo {
         Self {
             release,
             manner,
+            lineup: Arc::default(),
             label,
             started_at: Timestamp::now(),
             stores: BTreeMap::new(),

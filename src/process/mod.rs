@@ -20,6 +20,7 @@ mod elf;
 mod errand;
 mod exit;
 mod failure;
+mod follow;
 mod identity;
 mod launcher;
 mod limits;
@@ -48,6 +49,7 @@ pub use elf::{Elf, fuzz as fuzz_elf};
 pub use errand::{Done, Errand};
 pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
+pub use follow::{Follow, Stir};
 pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{

@@ -182,6 +182,16 @@ impl Release {
         &self.0.program.resolved
     }
 
+    /// The executable as it was found: relative to the working directory or absolute, links not followed.
+    pub fn searched(&self) -> &Path {
+        &self.0.program.searched
+    }
+
+    /// What the executable was when the release was resolved.
+    pub fn identity(&self) -> Identity {
+        self.0.program.identity
+    }
+
     /// The command, templates unfilled.
     pub fn argv(&self) -> &[String] {
         &self.0.plan.argv

@@ -32,8 +32,8 @@ mod busy;
 mod calls;
 mod evidence;
 mod foreign;
-mod http;
 mod held;
+mod http;
 pub mod notify;
 mod observe;
 mod pace;
@@ -51,7 +51,7 @@ pub use advise::{Advice, Astray, Instead, advise, says_address_in_use, shell_nam
 pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
-pub use http::{Answered, Unanswered, ask};
 pub use held::{Held, Holders};
+pub use http::{Answered, Unanswered, ask};
 pub use observe::Observer;
 pub use pace::{Schedule, Turn};

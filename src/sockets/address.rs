@@ -48,6 +48,24 @@ impl Local {
         }
     }
 
+    /// Whether a socket bound here is exactly what `wanted` asks for. A host name is none: looking it up may take
+    /// long.
+    pub(super) fn is(&self, wanted: &Address, dual_stack: bool) -> bool {
+        match (self, wanted) {
+            (Local::Tcp(held), Address::Tcp(at)) | (Local::Udp(held), Address::Udp(at)) => {
+                let same_host = match &at.host {
+                    Host::Any => held.ip().is_unspecified() && (held.is_ipv4() || dual_stack),
+                    Host::Ip(ip) => held.ip() == *ip,
+                    Host::Name(_) => false,
+                };
+                held.port() == at.port && same_host
+            }
+            (Local::Unix(held), Address::Unix(path)) => same_path(held, path),
+            (Local::Abstract(held), Address::Abstract(name)) => held == name,
+            _ => false,
+        }
+    }
+
     /// Whether a socket bound here is what `wanted` asks for: the same address, or a wildcard that
     /// covers the wildcard asked for (systemd's `ListenStream=8080` is `[::]:8080`, dual-stack).
     /// `dual_stack`: the socket is IPv6 and takes IPv4 too.

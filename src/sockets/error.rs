@@ -165,6 +165,29 @@ pub enum Fault {
         /// the names that came
         there: Vec<String>,
     },
+    /// `fd:NAME` in a config that is read again
+    #[error(
+        "systemd passed no descriptor named {0:?}, and passes descriptors only when the master starts: restart the \
+         service (under systemd: `systemctl restart`, with a .socket unit that has FileDescriptorName={0})"
+    )]
+    NotPassed(String),
+    /// the address overlaps with one that a listener of ours has
+    #[error(
+        "the address is taken by this service's own listener {listener} ({address}), which goes on until its \
+         generation has ended: reload without the one first and with the other afterwards, or restart the service"
+    )]
+    OurOwn {
+        /// its name
+        listener: String,
+        /// where it is bound
+        address: String,
+    },
+    /// a host name in a config that is read again
+    #[error(
+        "host names are looked up only when the master starts, since that may take long: write an address instead \
+         of {0:?}, or restart the service"
+    )]
+    NameWhileServing(String),
     /// a descriptor came that cannot be served
     #[error("the descriptor that systemd passes as {name:?} is {what}")]
     Unfit {

@@ -4,18 +4,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use socket2::{SockRef, Socket};
 
 use super::address::Local;
+use super::arrange::Member;
 use super::diag::Family;
 use super::error::Fault;
 use super::flags::{FlagChange, Flags};
 use super::unix_path::{self, OwnedPath};
 use super::{inet, options};
-use crate::config::Listen;
+use crate::config::{Address, Listen};
 
 /// Who bound a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,10 @@ pub enum Origin {
 /// removes no path: [`Listener::close`] does.
 #[derive(Debug)]
 pub struct Listener {
+    number: u64,
+    /// The entry as the config has it, where the socket really is so.
+    wish: Listen,
+    /// The same as a repair has to give it back.
     entry: Listen,
     fd: OwnedFd,
     inode: u64,
@@ -56,14 +62,18 @@ impl Listener {
         datagram: bool,
         origin: Origin,
     ) -> io::Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         let inode = rustix::fs::fstat(&fd)?.st_ino;
         let flags = Flags::of(&fd)?;
+        let wish = entry.clone();
         if let Local::Tcp(SocketAddr::V6(_)) | Local::Udp(SocketAddr::V6(_)) = local {
             // As it is, so that a replacement takes the same families.
             entry.only_v6 = SockRef::from(&fd).only_v6().ok();
         }
         let (owned, keep_dir) = (None, None);
         Ok(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            wish,
             entry,
             fd,
             inode,
@@ -84,7 +94,79 @@ impl Listener {
         self
     }
 
-    /// Its name, unique among the listeners.
+    /// What the config asked for, where the socket is not just that.
+    pub(super) fn wished(mut self, wish: Listen) -> Self {
+        self.wish = wish;
+        self
+    }
+
+    /// One for each socket that was ever opened here: names may be given anew.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It as the config sees it.
+    pub fn member(&self) -> Member {
+        Member {
+            number: self.number,
+            entry: self.wish.clone(),
+        }
+    }
+
+    /// The config's entry, as far as it is in force.
+    pub(super) fn wish(&self) -> &Listen {
+        &self.wish
+    }
+
+    /// Whether it is bound exactly where `wanted` asks for; host names are not looked up.
+    pub(super) fn is_at(&self, wanted: &Address) -> bool {
+        let dual_stack = SockRef::from(&self.fd).only_v6().is_ok_and(|only| !only);
+        self.local.is(wanted, dual_stack)
+    }
+
+    /// From now on it goes by the name and the address of this entry.
+    pub fn rename(&mut self, entry: &Listen) {
+        for known in [&mut self.wish, &mut self.entry] {
+            known.name.clone_from(&entry.name);
+            known.address = entry.address.clone();
+        }
+    }
+
+    /// Takes from the entry what a socket that workers share can take: its backlog, and the owner and the permissions
+    /// of its path.
+    ///
+    /// # Errors
+    /// A sentence for each that was refused; the others are in force.
+    pub fn adopt(&mut self, entry: &Listen) -> Result<(), Vec<String>> {
+        let mut refused = Vec::new();
+        let (name, address) = (self.wish.name.clone(), self.wish.address.clone());
+        let wish = Listen {
+            name,
+            address,
+            ..entry.clone()
+        };
+        let before = std::mem::replace(&mut self.wish, wish);
+        self.entry.ready = entry.ready;
+        if before.backlog != entry.backlog {
+            self.entry.backlog = entry.backlog;
+            if !self.datagram && !self.requeue() {
+                refused.push("backlog was refused by listen(2)".to_owned());
+            }
+        }
+        let ownership = |it: &Listen| (it.mode, it.user.clone(), it.group.clone());
+        if ownership(&before) != ownership(entry) {
+            (self.entry.mode, self.entry.user, self.entry.group) = ownership(entry);
+            if let Some(Err(fault)) = self.owned.as_ref().map(|owned| owned.reown(entry)) {
+                refused.push(fault.to_string());
+            }
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(refused),
+        }
+    }
+
+    /// Its name, unique among those that one generation has.
     pub fn name(&self) -> &str {
         &self.entry.name
     }

@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `open` | entries and inherited descriptors → listeners |
+//! | `arrange` | changed entries beside listeners that serve: what is kept, what is bound |
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
 //! | `own` | a listener that one worker alone has |
@@ -20,6 +21,7 @@
 //! again, for every generation shares them; and every descriptor has close-on-exec set.
 
 mod address;
+mod arrange;
 mod backlog;
 pub mod diag;
 mod error;
@@ -41,6 +43,7 @@ mod through;
 mod unix_path;
 mod watch;
 
+pub use arrange::{Arrangement, Member, arrange};
 pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};
 pub use flags::FlagChange;

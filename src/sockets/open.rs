@@ -54,6 +54,27 @@ pub fn open(
     }
 }
 
+/// Binds one more, beside those that serve.
+///
+/// # Errors
+/// Why it cannot be bound; nothing is left of it then.
+pub(super) fn open_another(
+    entry: &Listen,
+    keep_dir: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<Listener, Fault> {
+    let mut opening = Opening {
+        listen: &[],
+        inherited: Inherited::none(),
+        keep_dir,
+        opened: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let listener = opening.bind(entry)?;
+    warnings.append(&mut opening.warnings);
+    Ok(listener)
+}
+
 struct Opening<'a> {
     listen: &'a [Listen],
     inherited: Inherited,
@@ -160,6 +181,7 @@ impl Opening<'_> {
     /// be shared with a process that relies on them (FAILURES 4); what is stale is said (33).
     fn take(&mut self, mut entry: Listen, held: Held) -> Result<(), Fault> {
         self.warnings.extend(stale_options(&entry, &held));
+        let wish = entry.clone();
         // Not what the config wishes: what a repair has to give back.
         entry.backlog = backlog_of(&held).unwrap_or(entry.backlog);
         let Held {
@@ -170,7 +192,7 @@ impl Opening<'_> {
         } = held;
         let listener = Listener::new(entry, fd, local, datagram, Origin::Systemd)
             .map_err(Fault::os("fstat"))?;
-        self.opened.push(listener);
+        self.opened.push(listener.wished(wish));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 pub(super) struct PathWatch {
     inotify: OwnedFd,
     /// by listener
-    directories: BTreeMap<String, Directory>,
+    directories: BTreeMap<u64, Directory>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl PathWatch {
     /// Watches the file: unlink(2) of one of its links and rename(2) over one are IN_ATTRIB (its
     /// link count), rename(2) away is IN_MOVE_SELF. That needs permission to read the file; without
     /// it the directory is watched. Without either the next look still finds out.
-    pub(super) fn file(&mut self, listener: &str, path: &Path) {
+    pub(super) fn file(&mut self, listener: u64, path: &Path) {
         let itself = WatchFlags::ATTRIB
             | WatchFlags::MOVE_SELF
             | WatchFlags::DELETE_SELF
@@ -64,13 +64,13 @@ impl PathWatch {
 
     /// Watches the place of a path that is not ours at the moment: its directory, or the nearest
     /// one above that is there. Says whether that is new.
-    pub(super) fn around(&mut self, listener: &str, path: &Path) -> bool {
+    pub(super) fn around(&mut self, listener: u64, path: &Path) -> bool {
         self.directory(listener, path, false)
     }
 
     /// The path is ours again.
-    pub(super) fn calm(&mut self, listener: &str) {
-        if self.directories.get(listener).is_some_and(|it| !it.always) {
+    pub(super) fn calm(&mut self, listener: u64) {
+        if self.directories.get(&listener).is_some_and(|it| !it.always) {
             self.leave(listener);
         }
     }
@@ -105,21 +105,21 @@ impl PathWatch {
         news
     }
 
-    fn directory(&mut self, listener: &str, path: &Path, always: bool) -> bool {
+    fn directory(&mut self, listener: u64, path: &Path, always: bool) -> bool {
         let Some((watch, name)) = self.nearest(path) else {
             return false;
         };
-        let always = always || self.directories.get(listener).is_some_and(|it| it.always);
+        let always = always || self.directories.get(&listener).is_some_and(|it| it.always);
         let new = Directory {
             watch,
             name,
             always,
         };
-        if self.directories.get(listener) == Some(&new) {
+        if self.directories.get(&listener) == Some(&new) {
             return false;
         }
         self.leave_unless(listener, Some(watch));
-        self.directories.insert(listener.to_owned(), new);
+        self.directories.insert(listener, new);
         true
     }
 
@@ -141,14 +141,15 @@ impl PathWatch {
         None
     }
 
-    fn leave(&mut self, listener: &str) {
+    /// It is not ours to look after any more.
+    pub(super) fn leave(&mut self, listener: u64) {
         self.leave_unless(listener, None);
     }
 
     /// Lets go of a listener's directory, and of its watch where that is not `kept` and no other
     /// listener's: the kernel has one watch for a directory, whoever asked for it.
-    fn leave_unless(&mut self, listener: &str, kept: Option<i32>) {
-        let Some(Directory { watch, .. }) = self.directories.remove(listener) else {
+    fn leave_unless(&mut self, listener: u64, kept: Option<i32>) {
+        let Some(Directory { watch, .. }) = self.directories.remove(&listener) else {
             return;
         };
         if kept != Some(watch) && self.directories.values().all(|it| it.watch != watch) {

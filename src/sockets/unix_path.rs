@@ -102,6 +102,15 @@ impl OwnedPath {
         &self.path
     }
 
+    /// Gives the path, while it is ours, the owner and the permissions of `entry`; what that leaves out stays.
+    pub(super) fn reown(&self, entry: &Listen) -> Result<(), Fault> {
+        match self.standing() {
+            Standing::Ours => set_owner(entry, &self.path, self.id, LINKS_MAX),
+            // Whatever stands there is not ours to change.
+            _ => Ok(()),
+        }
+    }
+
     /// Looks at the path, without changing anything.
     pub(super) fn standing(&self) -> Standing {
         match FileId::of(&self.path) {
@@ -164,6 +173,12 @@ impl OwnedPath {
         remove_if(&self.path, self.id)
     }
 }
+
+/// As many of one name are never open at once.
+const LISTENERS_MAX: u32 = 1000;
+
+/// Path, second link, and the name of the moment in which the path is put back.
+const LINKS_MAX: u64 = 3;
 
 /// The name that a socket has for the moment before it is renamed over another.
 const NEXT: &str = ".handover-new";
@@ -254,14 +269,13 @@ fn finish(
     keep_dir: Option<&Path>,
     occupant: &Occupant,
 ) -> Result<OwnedPath, Fault> {
-    set_owner(entry, staged, owned.id)?;
+    set_owner(entry, staged, owned.id, 1)?;
     socket
         .listen(options::backlog(entry))
         .map_err(Fault::os("listen"))?;
     let keep = keep_dir.and_then(|keep_dir| {
-        // By the listener's name, which is unique; file names of several directories are not.
-        let name = format!("{}.socket", entry.name.replace('/', "_"));
-        keep_in(keep_dir, staged, OsStr::new(&name))
+        let name = entry.name.replace('/', "_");
+        keep_in(keep_dir, staged, &owned.path, &name)
     });
     match publish(staged, &owned.path, keep.clone(), occupant) {
         // Looked at again: another process may have taken the path in this very moment.
@@ -287,7 +301,7 @@ fn finish(
 
 /// The directory may be writable by others than us, the worker's user for one: so the staged name is
 /// looked at once, as a descriptor, and what it leads to must be our socket and nothing else's too.
-fn set_owner(entry: &Listen, staged: &Path, id: FileId) -> Result<(), Fault> {
+fn set_owner(entry: &Listen, staged: &Path, id: FileId, links: u64) -> Result<(), Fault> {
     let uid = entry.user.as_deref().map(user).transpose()?;
     let gid = entry.group.as_deref().map(group).transpose()?;
     let option = match (uid, gid, entry.mode) {
@@ -297,7 +311,7 @@ fn set_owner(entry: &Listen, staged: &Path, id: FileId) -> Result<(), Fault> {
         (None, None, None) => return Ok(()),
     };
     let refused = |option: &'static str| move |error: io::Error| Fault::Option { option, error };
-    let node = staged_node(staged, id).map_err(refused(option))?;
+    let node = staged_node(staged, id, links).map_err(refused(option))?;
     if uid.is_some() || gid.is_some() {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         chownat(&node, "", uid, gid, AtFlags::EMPTY_PATH)
@@ -313,12 +327,12 @@ fn set_owner(entry: &Listen, staged: &Path, id: FileId) -> Result<(), Fault> {
     Ok(())
 }
 
-fn staged_node(staged: &Path, id: FileId) -> io::Result<OwnedFd> {
+fn staged_node(staged: &Path, id: FileId, links: u64) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let node = rustix::fs::open(staged, flags, Mode::empty())?;
     let stat = fstat(&node)?;
     let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
-    if !is_socket || stat.st_nlink != 1 || FileId(stat.st_dev, stat.st_ino) != id {
+    if !is_socket || stat.st_nlink > links || FileId(stat.st_dev, stat.st_ino) != id {
         return Err(io::Error::other(
             "somebody put something else in the socket's place at the same moment",
         ));
@@ -327,8 +341,19 @@ fn staged_node(staged: &Path, id: FileId) -> io::Result<OwnedFd> {
 }
 
 /// The second link in `keep_dir`; `None` where that is another file system, or forbidden.
-fn keep_in(keep_dir: &Path, staged: &Path, name: &OsStr) -> Option<PathBuf> {
-    let keep = keep_dir.join(name);
+fn keep_in(keep_dir: &Path, staged: &Path, path: &Path, name: &str) -> Option<PathBuf> {
+    // By the listener's name: file names of several directories may be the same. While a listener drains that
+    // had the name, its link stays.
+    let here = FileId::of(path).ok();
+    let of_another = |keep: &PathBuf| {
+        fs::symlink_metadata(keep)
+            .is_ok_and(|meta| meta.nlink() > 1 && here != Some(FileId(meta.dev(), meta.ino())))
+    };
+    let first = keep_dir.join(format!("{name}.socket"));
+    let more = (1..LISTENERS_MAX).map(|n: u32| keep_dir.join(format!("{name}-{n}.socket")));
+    let keep = std::iter::once(first)
+        .chain(more)
+        .find(|keep| !of_another(keep))?;
     remove_socket(&keep);
     fs::hard_link(staged, &keep).ok()?;
     Some(keep)
@@ -416,7 +441,7 @@ mod tests {
         entry.mode = Some(0o666);
         entry.group = Some(rustix::process::getegid().as_raw().to_string());
         let ours = FileId::of(&staged).unwrap();
-        set_owner(&entry, &staged, ours).unwrap();
+        set_owner(&entry, &staged, ours, 1).unwrap();
         assert_eq!(mode(&staged), 0o666);
 
         fs::write(&secret, "").unwrap();
@@ -425,7 +450,7 @@ mod tests {
         symlink(&secret, &staged).unwrap();
         // Swapped after the bind, and so early that the link was taken for the socket.
         for id in [ours, FileId::of(&staged).unwrap()] {
-            let fault = set_owner(&entry, &staged, id).unwrap_err().to_string();
+            let fault = set_owner(&entry, &staged, id, 1).unwrap_err().to_string();
             assert!(fault.contains("somebody put something else"), "{fault}");
         }
         // Another service's socket under a second name.
@@ -434,7 +459,7 @@ mod tests {
         fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
         fs::remove_file(&staged).unwrap();
         fs::hard_link(&other, &staged).unwrap();
-        set_owner(&entry, &staged, FileId::of(&staged).unwrap()).unwrap_err();
+        set_owner(&entry, &staged, FileId::of(&staged).unwrap(), 1).unwrap_err();
         assert_eq!((mode(&secret), mode(&other)), (0o600, 0o600));
     }
 }

@@ -1,6 +1,6 @@
 //! Notices listeners that a worker shut down and unix paths that somebody removed, and mends both.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -33,8 +33,10 @@ pub struct Watch {
     /// none when no listener has a path of ours, or the user is out of inotify instances
     paths: Option<PathWatch>,
     timer: Option<Timer>,
+    /// the listeners that it watches, by number
+    watched: BTreeSet<u64>,
     /// the last failure reported of each listener, so that each is reported once
-    complaints: BTreeMap<String, Complaint>,
+    complaints: BTreeMap<u64, Complaint>,
 }
 
 /// The steady looks.
@@ -150,7 +152,7 @@ impl fmt::Display for Repair {
 }
 
 impl Watch {
-    /// Watches these listeners. Make a new one when the set of listeners changes.
+    /// Watches these listeners; [`follow`](Watch::follow) and [`forget`](Watch::forget) change the set.
     ///
     /// # Errors
     /// What epoll_create1(2) and epoll_ctl(2) say. Without inotify it works on, but paths are then
@@ -161,6 +163,7 @@ impl Watch {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             paths: has_paths.then(PathWatch::new).flatten(),
             timer: None,
+            watched: BTreeSet::new(),
             complaints: BTreeMap::new(),
         };
         if let Some(paths) = &watch.paths {
@@ -201,7 +204,7 @@ impl Watch {
             return repairs;
         }
         for listener in &mut *listeners {
-            if cause == Cause::Time && self.is_early(listener.name()) {
+            if cause == Cause::Time && self.is_early(listener.number()) {
                 continue;
             }
             let mut found = self.look(listener);
@@ -209,7 +212,7 @@ impl Watch {
             if matches!(found, Some(RepairKind::Failed(_))) && self.watch_around(listener) {
                 found = self.look(listener);
             }
-            if let Some(what) = self.worth_telling(listener.name(), found) {
+            if let Some(what) = self.worth_telling(listener.number(), found) {
                 let listener = listener.name().to_owned();
                 repairs.push(Repair { listener, what });
             }
@@ -220,18 +223,44 @@ impl Watch {
         repairs
     }
 
+    /// Watches those of these listeners, too, that it does not watch yet.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says of the first that cannot be watched.
+    pub fn follow(&mut self, listeners: &[Listener]) -> io::Result<()> {
+        for listener in listeners {
+            if self.watched.contains(&listener.number()) {
+                continue;
+            }
+            if self.paths.is_none() && listener.owned_path().is_some() {
+                self.paths = PathWatch::new();
+                if let Some(paths) = &self.paths {
+                    self.register(paths.as_fd(), ITSELF, epoll::EventFlags::IN)?;
+                }
+            }
+            self.add(listener)?;
+        }
+        Ok(())
+    }
+
     /// Forgets a listener that is about to be closed here while workers still hold it: its
     /// registration would outlive our descriptor (FAILURES 6).
-    pub fn forget(&self, listener: &Listener) {
+    pub fn forget(&mut self, listener: &Listener) {
         // ENOENT: it was never watched.
         let _ = epoll::delete(&self.epoll, listener.fd());
+        self.watched.remove(&listener.number());
+        self.complaints.remove(&listener.number());
+        if let Some(paths) = &mut self.paths {
+            paths.leave(listener.number());
+        }
     }
 
     fn add(&mut self, listener: &Listener) -> io::Result<()> {
         let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         self.register(listener.fd(), A_LISTENER, flags)?;
+        self.watched.insert(listener.number());
         if let (Some(paths), Some(owned)) = (&mut self.paths, listener.owned_path()) {
-            paths.file(listener.name(), owned.path());
+            paths.file(listener.number(), owned.path());
         }
         Ok(())
     }
@@ -278,8 +307,8 @@ impl Watch {
     }
 
     /// Whether a steady look leaves this one out, since it was in vain before.
-    fn is_early(&mut self, listener: &str) -> bool {
-        let Some(complaint) = self.complaints.get_mut(listener) else {
+    fn is_early(&mut self, listener: u64) -> bool {
+        let Some(complaint) = self.complaints.get_mut(&listener) else {
             return false;
         };
         complaint.next = complaint.next.saturating_sub(1);
@@ -290,22 +319,22 @@ impl Watch {
     /// whether it was not watched before.
     fn watch_around(&mut self, listener: &Listener) -> bool {
         match (&mut self.paths, listener.owned_path()) {
-            (Some(paths), Some(owned)) => paths.around(listener.name(), owned.path()),
+            (Some(paths), Some(owned)) => paths.around(listener.number(), owned.path()),
             _ => false,
         }
     }
 
     /// Keeps complaints: each is told once.
-    fn worth_telling(&mut self, listener: &str, found: Option<RepairKind>) -> Option<RepairKind> {
+    fn worth_telling(&mut self, listener: u64, found: Option<RepairKind>) -> Option<RepairKind> {
         let Some(RepairKind::Failed(why)) = found else {
-            if self.complaints.remove(listener).is_some()
+            if self.complaints.remove(&listener).is_some()
                 && let Some(paths) = &mut self.paths
             {
                 paths.calm(listener);
             }
             return found;
         };
-        let before = self.complaints.remove(listener);
+        let before = self.complaints.remove(&listener);
         let distance = before.as_ref().map_or(1, |it| it.distance * 2);
         let distance = distance.min(DISTANCE_MAX);
         let known = before.is_some_and(|before| before.why == why);
@@ -314,7 +343,7 @@ impl Watch {
             next: distance,
             distance,
         };
-        self.complaints.insert(listener.to_owned(), complaint);
+        self.complaints.insert(listener, complaint);
         (!known).then_some(RepairKind::Failed(why))
     }
 

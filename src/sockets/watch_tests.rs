@@ -247,7 +247,7 @@ fn f04_what_a_worker_changes_is_reported_once_and_left_alone() {
 #[test]
 fn f06_a_forgotten_listener_wakes_nobody() {
     let mut listeners = open_all(&[tcp("a", 0), tcp("b", 0)]);
-    let watch = Watch::new(&listeners).unwrap();
+    let mut watch = Watch::new(&listeners).unwrap();
     let worker = worker_copy(&listeners[0]);
     watch.forget(&listeners[0]);
     listeners.remove(0).close().unwrap();

@@ -179,18 +179,18 @@ fn a_label_is_short_and_steers_no_terminal() {
 }
 
 #[test]
-fn a_listen_address_that_changed_in_the_config_is_told_once() {
+fn a_socket_option_that_changed_in_the_config_is_told_once() {
     let quoted: Vec<String> = server().iter().map(|word| format!("{word:?}")).collect();
     let text = format!(
         "[app]\ncommand = [{}]\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
         quoted.join(", ")
     );
     let service = Start::config(&text).start();
-    let changed = text.replace("127.0.0.1:0", "127.0.0.2:0");
+    let changed = format!("{text}nodelay = true\n");
     std::fs::write(service.path("web.toml"), changed).expect("the config");
     for verb in ["upgrade", "reload"] {
         let ended = service.handover(verb, &[]);
-        ended.says(0, &["listen", "takes effect when the master starts anew"]);
+        ended.says(0, &["nodelay", "takes effect when the master starts anew"]);
         let times = ended.stderr.matches("takes effect when").count();
         assert_eq!(times, 1, "{verb}: {}", ended.stderr);
     }

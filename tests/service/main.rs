@@ -3,6 +3,7 @@
 
 mod apps;
 mod canary;
+mod container;
 mod control;
 mod draining;
 mod faults;
@@ -11,15 +12,18 @@ mod hooks;
 mod intent;
 mod leftovers;
 mod limits;
+mod lineup;
 mod listeners;
 mod mistakes;
 mod newcomers;
+mod on_change;
 mod refusals;
 mod releases;
 mod rolling;
 mod runtime_dir;
 mod rust_app;
 mod scaling;
+mod state_dir;
 mod support;
 mod systemd;
 mod upgrade;

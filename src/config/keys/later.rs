@@ -48,13 +48,6 @@ pub(super) const KEYS: &[Key] = &[
         "Routed modes: a bake with a larger share of failed requests is rolled back."
     ),
     later_key!(
-        "upgrade.on_change",
-        Kind::Switch,
-        "false",
-        "remove it; run `handover upgrade` when the program changed",
-        "Upgrade by itself when the pinned executable changes on disk."
-    ),
-    later_key!(
         "upgrade.fallback",
         Kind::Choice(&["none", "last-good"]),
         "none",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::key::{Key, listen_key};
+use super::super::key::{Applies, Key, listen_key};
 use super::super::kind::Kind;
 
 /// Times that the kernel counts in whole seconds.
@@ -21,14 +21,16 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Name,
         "",
         "What LISTEN_FDNAMES calls it; else listen-N, N from 0 by position."
-    ),
+    )
+    .applying(Applies::Release),
     listen_key!(
         "listen.address",
         address,
         Kind::Address,
         "",
         "HOST:PORT, :PORT (both families), [V6]:PORT, unix:PATH, unix:@ABSTRACT, udp:HOST:PORT or fd:NAME (one that systemd passes)."
-    ),
+    )
+    .applying(Applies::Release),
     listen_key!(
         "listen.backlog",
         backlog,
@@ -38,7 +40,8 @@ pub(super) const KEYS: &[Key] = &[
         },
         "4096",
         "Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."
-    ),
+    )
+    .applying(Applies::Live),
     listen_key!(
         "listen.nonblocking",
         nonblocking,
@@ -52,7 +55,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Switch,
         "true",
         "Must a worker wait on it to count as ready?"
-    ),
+    )
+    .applying(Applies::Release),
     listen_key!(
         "listen.reuse_port",
         reuse_port,
@@ -142,19 +146,22 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Mode { max: 0o777 },
         "",
         "Permissions of a unix path, octal; else 0666 less the umask."
-    ),
+    )
+    .applying(Applies::Live),
     listen_key!(
         "listen.user",
         user,
         Kind::Account,
         "",
         "Owner of a unix path."
-    ),
+    )
+    .applying(Applies::Live),
     listen_key!(
         "listen.group",
         group,
         Kind::Account,
         "",
         "Group of a unix path."
-    ),
+    )
+    .applying(Applies::Live),
 ];

@@ -239,6 +239,14 @@ pub(super) const KEYS: &[Key] = &[
         Live,
         "A canary that nobody promoted by then is aborted; 0s: never."
     ),
+    key!(
+        "upgrade.on_change",
+        upgrade.on_change,
+        Kind::Switch,
+        "false",
+        Live,
+        "Upgrade by itself when the executable changes on disk, or a link that leads to it or to the working directory."
+    ),
     // [drain]
     key!(
         "drain.delay",

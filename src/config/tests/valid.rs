@@ -251,8 +251,9 @@ fn changes_are_named_by_key() {
     assert_eq!(applies("app.command"), Applies::Release);
     assert_eq!(applies("limits.nofile"), Applies::Release);
     assert_eq!(applies("drain.timeout"), Applies::Live);
-    assert_eq!(applies("listen.backlog"), Applies::Restart);
-    assert_eq!(applies("listen"), Applies::Restart);
+    assert_eq!(applies("listen.backlog"), Applies::Live);
+    assert_eq!(applies("listen.nodelay"), Applies::Restart);
+    assert_eq!(applies("listen"), Applies::Release);
     assert_eq!(applies("name"), Applies::Restart);
 }
 

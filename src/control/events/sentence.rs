@@ -36,11 +36,14 @@ impl fmt::Display for Event {
                 "a worker of generation {generation} starts from files that changed: {}",
                 files.join(", ")
             ),
+            Self::ProgramChanged { path, what } => write!(f, "{path} changed on disk: {what}"),
             Self::Warning { message } => f.write_str(message),
             Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
             Self::ListenerRepaired { .. }
             | Self::ListenerFailed { .. }
-            | Self::ListenerChanged { .. } => self.fmt_listener(f),
+            | Self::ListenerChanged { .. }
+            | Self::ListenerOpened { .. }
+            | Self::ListenerClosed { .. } => self.fmt_listener(f),
             Self::OperationQueued { .. }
             | Self::OperationStarted { .. }
             | Self::OperationEnded { .. }
@@ -142,6 +145,15 @@ impl Event {
             }
             Self::ListenerChanged { listener, what, .. } => {
                 write!(f, "listener {listener}: {what}")
+            }
+            Self::ListenerOpened { listener, address } => {
+                write!(f, "listener {listener} is bound to {address}")
+            }
+            Self::ListenerClosed { listener, address } => {
+                write!(
+                    f,
+                    "listener {listener} ({address}) is closed: no generation has it any more"
+                )
             }
             _ => Ok(()),
         }

@@ -321,6 +321,30 @@ fn of_other_things() -> Vec<Known> {
             "listener http: O_NONBLOCK is set",
         ),
         (
+            "program_changed",
+            Event::ProgramChanged {
+                path: text("/srv/app"),
+                what: text("an upgrade is asked for"),
+            },
+            "/srv/app changed on disk: an upgrade is asked for",
+        ),
+        (
+            "listener_opened",
+            Event::ListenerOpened {
+                listener: text("admin"),
+                address: text("127.0.0.1:9000"),
+            },
+            "listener admin is bound to 127.0.0.1:9000",
+        ),
+        (
+            "listener_closed",
+            Event::ListenerClosed {
+                listener: text("admin"),
+                address: text("127.0.0.1:9000"),
+            },
+            "listener admin (127.0.0.1:9000) is closed: no generation has it any more",
+        ),
+        (
             "warning",
             Event::Warning {
                 message: text("look"),

@@ -76,6 +76,21 @@ pub enum PathError {
     },
 }
 
+impl PathError {
+    /// Nothing can be made there, by whomever: another place may do.
+    #[must_use]
+    pub fn is_not_writable(&self) -> bool {
+        use io::ErrorKind as E;
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.kind(),
+            E::PermissionDenied | E::ReadOnlyFilesystem | E::NotFound | E::NotADirectory
+        )
+    }
+}
+
 /// A runtime directory that is ours: as long as this lives, no other master
 /// can have it.
 #[derive(Debug)]

@@ -34,6 +34,36 @@ pub fn is_found(directory: &Path) -> bool {
     parent.is_some_and(|parent| Places::from_env().roots().iter().any(|root| root == parent))
 }
 
+/// The state directory of the service `name`, when `--state-dir` does not say otherwise: `$STATE_DIRECTORY`, else
+/// `/var/lib/handover/NAME` as root, else `$XDG_STATE_HOME/handover/NAME`, which is `~/.local/state` where it is not set
+/// (XDG Base Directory Specification). None where the environment names no home.
+#[must_use]
+pub fn default_state_dir(name: &str) -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    state_dir(user, |variable| env::var_os(variable), name)
+}
+
+fn state_dir(
+    user: u32,
+    variable: impl Fn(&str) -> Option<OsString>,
+    name: &str,
+) -> Option<PathBuf> {
+    let given = variable("STATE_DIRECTORY");
+    // systemd separates several by colons (systemd.exec(5)).
+    let given = given.as_ref().and_then(|it| it.to_str()?.split(':').next());
+    if let Some(given) = given.and_then(|it| absolute(Path::new(it))) {
+        return Some(given);
+    }
+    let root = match user {
+        0 => PathBuf::from("/var/lib"),
+        _ => {
+            let set = |it: &str| absolute(Path::new(&variable(it)?));
+            set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")))?
+        }
+    };
+    Some(root.join("handover").join(component(name)))
+}
+
 impl Places {
     /// Those of this process.
     #[must_use]
@@ -50,15 +80,22 @@ impl Places {
     /// The runtime directory of the service `name`.
     #[must_use]
     pub fn default_for(&self, name: &str) -> PathBuf {
+        let mut all = self.all_for(name).into_iter();
+        all.next()
+            .unwrap_or_else(|| self.last_resort().join(component(name)))
+    }
+
+    /// Where the runtime directory of the service `name` may be, best first: the next where one cannot be written to,
+    /// as in a container with a read-only root. What systemd gives is the only one.
+    #[must_use]
+    pub fn all_for(&self, name: &str) -> Vec<PathBuf> {
         if let Some(given) = self.given() {
-            return given;
+            return vec![given];
         }
-        let root = if self.user == 0 {
-            self.system.clone()
-        } else {
-            self.of_the_user().unwrap_or_else(|| self.last_resort())
-        };
-        root.join(component(name))
+        let system = (self.user == 0).then(|| self.system.clone());
+        let roots = system.into_iter().chain(self.of_the_user());
+        let roots = roots.chain([self.last_resort()]);
+        roots.map(|root| root.join(component(name))).collect()
     }
 
     /// The directory that systemd made for this very service.
@@ -140,6 +177,41 @@ mod tests {
             let found = places(user, systemd, xdg).default_for("web");
             assert_eq!(found, Path::new(expected), "{user} {systemd:?} {xdg:?}");
         }
+    }
+
+    #[test]
+    fn the_state_directory_follows_who_runs_and_where() {
+        let place = |user: u32, set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            state_dir(user, variable, "a/b").map(|it| it.display().to_string())
+        };
+        let home = ("HOME", "/home/a");
+        assert_eq!(place(0, &[home]).as_deref(), Some("/var/lib/handover/a_b"));
+        let expected = Some("/home/a/.local/state/handover/a_b");
+        assert_eq!(place(7, &[home]).as_deref(), expected);
+        let set = [home, ("XDG_STATE_HOME", "/s")];
+        assert_eq!(place(7, &set).as_deref(), Some("/s/handover/a_b"));
+        let given = [("STATE_DIRECTORY", "/var/lib/x:/var/lib/y")];
+        assert_eq!(place(7, &given).as_deref(), Some("/var/lib/x"));
+        assert_eq!(place(7, &[]), None);
+    }
+
+    #[test]
+    fn where_one_cannot_be_written_to_there_is_another() {
+        let all = |places: Places| -> Vec<String> {
+            let all = places.all_for("web").into_iter();
+            all.map(|it| it.display().to_string()).collect()
+        };
+        let (root, user) = ("/run/handover/web", "/run/user/7/handover/web");
+        assert_eq!(all(places(0, None, None)), [root, "/tmp/handover-0/web"]);
+        let expected = [root, user, "/tmp/handover-0/web"];
+        assert_eq!(all(places(0, None, Some("/run/user/7"))), expected);
+        let expected = [user, "/tmp/handover-7/web"];
+        assert_eq!(all(places(7, None, Some("/run/user/7"))), expected);
+        assert_eq!(all(places(0, Some("/run/own"), None)), ["/run/own"]);
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct OperationView {
     pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
+    /// What made the master ask by itself: `on_change`.
+    #[serde(default)]
+    pub cause: Option<String>,
     /// The label that the caller gave, or the one of the release that a rollback goes back to.
     pub label: Option<String>,
     /// The generation that was active when it began: the one that serves as
@@ -95,6 +98,7 @@ impl OperationView {
             hint: None,
             joined: None,
             by,
+            cause: None,
             label: None,
             from: None,
             to: None,

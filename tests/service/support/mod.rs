@@ -19,8 +19,8 @@ pub use http::{Answer, Kept, get, get_unix};
 pub use load::Load;
 pub use master::Service;
 pub use programs::{
-    Broken, debian, example_counter, example_server, python, python_code, script, server, server_saying, sh,
-    switched,
+    Broken, debian, example_counter, example_server, python, python_code, script, server,
+    server_saying, sh, switched,
 };
 pub use start::{Start, call, check, clean};
 pub use wait::{PATIENCE, eventually, free_port};

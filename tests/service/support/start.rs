@@ -143,7 +143,9 @@ impl Start {
         words.push(env!("CARGO_BIN_EXE_handover").into());
         words.push("run".into());
         words.extend(["--runtime-dir".into(), self.runs_in().into_os_string()]);
-        words.extend(["--state-dir".into(), self.path("state").into_os_string()]);
+        if !self.flags.iter().any(|(name, _)| name == "--state-dir") {
+            words.extend(["--state-dir".into(), self.path("state").into_os_string()]);
+        }
         for (name, value) in &self.flags {
             words.extend([OsString::from(name), value.clone()]);
         }

@@ -1,0 +1,259 @@
+//! Notices that a path leads to another file, or that its file was written to (inotify(7)).
+//!
+//! What is watched are the directories in which a name of the path is an entry, links included: of
+//! `/srv/current/app`, with `current -> releases/42`, that is `current` in `/srv`, `app` in `/srv/releases/42`, and
+//! the names of the directories on the way. New entries and files that are closed after they were written wake somebody;
+//! each single write, and a file that another process only reads, do not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+
+/// As many links as the kernel follows in one path (path_resolution(7)).
+const LINKS_MAX: usize = 40;
+
+/// Paths, and the watches that follow them.
+#[derive(Debug)]
+pub struct Follow {
+    inotify: OwnedFd,
+    paths: Vec<PathBuf>,
+    /// The watch of a directory and the name that is waited for in it: which entry that is.
+    places: BTreeMap<(i32, OsString), PathBuf>,
+}
+
+/// What happened since the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stir {
+    /// Nothing to these paths.
+    Nothing,
+    /// One of them is another file, or its file was written to and closed.
+    Changed,
+    /// A file was made and is not closed yet: somebody writes to it, or linked it.
+    Begun,
+}
+
+impl Follow {
+    /// Follows these absolute paths, also as long as they lead nowhere.
+    ///
+    /// # Errors
+    /// What inotify_init(2) and inotify_add_watch(2) say.
+    pub fn new(paths: &[PathBuf]) -> io::Result<Self> {
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let mut follow = Self {
+            inotify: inotify::init(flags)?,
+            paths: paths.to_vec(),
+            places: BTreeMap::new(),
+        };
+        follow.renew()?;
+        Ok(follow)
+    }
+
+    /// Reads what happened, and goes after paths that lead elsewhere now. Of several things the last counts.
+    ///
+    /// # Errors
+    /// What inotify_add_watch(2) says.
+    pub fn read(&mut self) -> io::Result<Stir> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
+        let mut stir = Stir::Nothing;
+        while let Ok(event) = reader.next() {
+            let name = event
+                .file_name()
+                .map(|name| OsStr::from_bytes(name.to_bytes()));
+            let place = name.map(|name| (event.wd(), name.to_owned()));
+            let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+            let entry = place.and_then(|place| self.places.get(&place));
+            if !lost && entry.is_none() {
+                continue;
+            }
+            // A link or a directory is whole as soon as it is there.
+            let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
+            let made = event.events().contains(ReadFlags::CREATE);
+            stir = match made && entry.is_some_and(is_file) {
+                true => Stir::Begun,
+                false => Stir::Changed,
+            };
+        }
+        if stir != Stir::Nothing {
+            self.renew()?;
+        }
+        Ok(stir)
+    }
+
+    /// Watches what the paths are made of now, and no more what they were made of.
+    fn renew(&mut self) -> io::Result<()> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ONLYDIR;
+        let mut places = BTreeMap::new();
+        for (directory, name) in self.paths.iter().flat_map(|path| entries(path)) {
+            match inotify::add_watch(&self.inotify, &directory, flags) {
+                Ok(watch) => {
+                    let entry = directory.join(&name);
+                    places.insert((watch, name), entry);
+                }
+                // Gone since we looked: the entry above it says when it is back.
+                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let watches = |places: &BTreeMap<(i32, OsString), PathBuf>| -> BTreeSet<i32> {
+            places.keys().map(|(watch, _)| *watch).collect()
+        };
+        for unused in watches(&self.places).difference(&watches(&places)) {
+            // EINVAL: its directory is gone, and the watch with it.
+            let _ = inotify::remove_watch(&self.inotify, *unused);
+        }
+        self.places = places;
+        Ok(())
+    }
+}
+
+impl AsRawFd for Follow {
+    fn as_raw_fd(&self) -> RawFd {
+        self.inotify.as_raw_fd()
+    }
+}
+
+/// The directory entries that decide where `path` leads, as far as it leads somewhere.
+fn entries(path: &Path) -> Vec<(PathBuf, OsString)> {
+    let mut found = Vec::new();
+    let mut links = 0;
+    let mut at = PathBuf::from("/");
+    let mut left: Vec<OsString> = names(path).collect();
+    left.reverse();
+    while let Some(name) = left.pop() {
+        if name == ".." {
+            at.pop();
+            continue;
+        }
+        found.push((at.clone(), name.clone()));
+        let here = at.join(&name);
+        match fs::read_link(&here) {
+            Ok(target) if links < LINKS_MAX => {
+                links += 1;
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                let target: Vec<OsString> = names(&target).collect();
+                left.extend(target.into_iter().rev());
+            }
+            _ => at = here,
+        }
+    }
+    found
+}
+
+/// The names that a path is made of.
+fn names(path: &Path) -> impl Iterator<Item = OsString> + '_ {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn following(path: &Path) -> Follow {
+        Follow::new(&[path.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn every_entry_on_the_way_is_found_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("releases/42")).unwrap();
+        symlink("releases/42", root.join("current")).unwrap();
+        symlink("../../current/app-1", root.join("releases/42/app")).unwrap();
+        let found = entries(&root.join("current/app"));
+        let below =
+            |place: &(PathBuf, OsString)| Some(place.0.strip_prefix(&root).ok()?.join(&place.1));
+        let found: Vec<PathBuf> = found.iter().filter_map(below).collect();
+        let expected = [
+            "current",
+            "releases",
+            "releases/42",
+            "releases/42/app",
+            "current",
+            "releases",
+            "releases/42",
+            "releases/42/app-1",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+        // A loop has an end.
+        symlink("loop", root.join("loop")).unwrap();
+        assert!(entries(&root.join("loop/x")).len() > LINKS_MAX);
+    }
+
+    #[test]
+    fn a_rename_a_link_and_a_write_are_told_and_other_files_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for release in ["1", "2"] {
+            fs::create_dir(at(release)).unwrap();
+            fs::write(at(release).join("app"), release).unwrap();
+        }
+        symlink("1", at("current")).unwrap();
+        let mut follow = following(&at("current/app"));
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+        fs::write(at("1/other"), "").unwrap();
+        fs::write(at("2/app"), "not yet").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+
+        fs::write(at("1/app.new"), "").unwrap();
+        fs::rename(at("1/app.new"), at("1/app")).unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        fs::write(at("1/app"), "in place").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        symlink("2", at("next")).unwrap();
+        fs::rename(at("next"), at("current")).unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        // It goes on where the link leads now.
+        fs::write(at("1/app"), "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+        fs::write(at("2/app"), "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_begun_until_it_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app");
+        let mut follow = following(&path);
+        let mut file = fs::File::create(&path).unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Begun);
+        io::Write::write_all(&mut file, b"half").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+        drop(file);
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+    }
+
+    #[test]
+    fn directories_that_go_and_come_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/app");
+        let mut follow = following(&path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        fs::write(&path, "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        fs::rename(dir.path().join("a"), dir.path().join("old")).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        fs::write(&path, "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+    }
+}

@@ -1,0 +1,288 @@
+//! What an upgrade brought outlives its master.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{Broken, Service, Start, get, python, server, server_saying};
+
+/// A service that is started again and again with the same config and the same state.
+struct Site {
+    dir: TempDir,
+    state: PathBuf,
+}
+
+impl Site {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path().join("state");
+        let site = Self { dir, state };
+        site.write(&server(), "");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A config with this command, and more keys of `[app]`.
+    fn write(&self, command: &[String], app: &str) {
+        let quoted: Vec<String> = command.iter().map(|word| format!("{word:?}")).collect();
+        let text = format!(
+            "[upgrade]\nbake = \"100ms\"\n[app]\ncommand = [{}]\n{app}\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
+            quoted.join(", ")
+        );
+        std::fs::write(self.path("web.toml"), text).expect("the config");
+    }
+
+    fn start(&self) -> Start {
+        let start = Start::bare(&[]).flag("--config", self.path("web.toml"));
+        start.flag("--state-dir", &self.state)
+    }
+
+    /// Another program, which begins its answers with this word.
+    fn program(&self, word: &str) -> Vec<String> {
+        let file = self.path(&format!("{word}.py"));
+        server_saying(word, &file);
+        vec![python().to_owned(), file.display().to_string()]
+    }
+
+    fn file(&self) -> PathBuf {
+        self.state.join("master/sticky")
+    }
+}
+
+fn answer(service: &Service) -> String {
+    get(&service.address(), "/").expect("an answer").body
+}
+
+fn mode(path: &Path) -> u32 {
+    let meta = std::fs::metadata(path).expect("it is there");
+    meta.permissions().mode() & 0o7777
+}
+
+#[test]
+fn what_an_upgrade_brought_serves_again_after_a_kill_and_after_a_stop() {
+    let site = Site::new();
+    let mut service = site.start().start();
+    assert!(!site.file().exists());
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service
+        .handover("upgrade", &["--env", "TOKEN=s3cret"])
+        .says(0, &[]);
+    assert_eq!(
+        (mode(&site.file()), mode(&site.state.join("master"))),
+        (0o600, 0o700)
+    );
+    // At once: whoever was told that it worked may rely on it.
+    service.kill_all();
+    drop(service);
+    for _ in 0..2 {
+        let service = site.start().start();
+        assert!(
+            answer(&service).starts_with("green"),
+            "{}",
+            answer(&service)
+        );
+        let uid = nix::unistd::geteuid();
+        for verb in ["status", "config"] {
+            let said = service.handover(verb, &[]).stdout;
+            for part in [
+                "green.py with TOKEN set",
+                &format!("asked by uid {uid}"),
+                "--from-config",
+            ] {
+                assert!(said.contains(part), "{verb}: no {part:?} in {said}");
+            }
+            assert!(!said.contains("s3cret"), "{said}");
+        }
+        let [pid] = service.workers(1)[..] else {
+            panic!("{}", service.status())
+        };
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("environ");
+        assert!(String::from_utf8_lossy(&environment).contains("TOKEN=s3cret"));
+        assert!(!service.said().contains("s3cret"));
+        service.stop();
+    }
+}
+
+#[test]
+fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.handover("upgrade", &["--from-config"]).says(0, &[]);
+    assert!(
+        answer(&service).starts_with("hello"),
+        "{}",
+        answer(&service)
+    );
+    assert!(!site.file().exists(), "nothing is kept");
+    assert!(service.status()["sticky"].is_null());
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.stop();
+
+    // Other keys do not end it, those of the program do, also while no master runs.
+    site.write(&server(), "workers = 2");
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("green"));
+    service.stop();
+    site.write(&server(), "env = { COLOUR = \"blue\" }");
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("hello"));
+    assert!(!site.file().exists(), "over for good");
+    service.stop();
+}
+
+#[test]
+fn a_failed_upgrade_and_a_rollback_leave_what_serves() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&Broken::at_once()).says(1, &[]);
+    assert!(!site.file().exists(), "a failed one leaves no trace");
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.upgrade_to(&site.program("blue")).says(0, &[]);
+    service.handover("rollback", &[]).says(0, &[]);
+    service.stop();
+    let service = site.start().start();
+    assert!(
+        answer(&service).starts_with("green"),
+        "{}",
+        answer(&service)
+    );
+    service.stop();
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_with_a_word_and_the_config_serves() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.stop();
+    let whole = std::fs::read(site.file()).expect("the file");
+    std::fs::write(site.file(), &whole[..whole.len() / 2]).expect("half of it");
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("hello"));
+    let warnings = service.status()["warnings"].to_string();
+    for part in [
+        "damaged",
+        "sticky.unreadable",
+        "handover upgrade -- COMMAND",
+    ] {
+        assert!(warnings.contains(part), "no {part:?}: {warnings}");
+    }
+    assert!(site.file().with_extension("unreadable").exists());
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.stop();
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("green"));
+    service.stop();
+}
+
+#[test]
+fn a_kept_program_that_is_gone_is_told_with_the_way_out() {
+    let site = Site::new();
+    let file = site.path("app");
+    server_saying("green", &file);
+    let service = site.start().start();
+    service
+        .upgrade_to(&[file.display().to_string()])
+        .says(0, &[]);
+    service.stop();
+    std::fs::remove_file(&file).expect("the program");
+    let kept = site.file().display().to_string();
+    let refused = site.start().refused();
+    refused.says(
+        1,
+        &[
+            "there is no such file",
+            "an upgrade, asked by",
+            "remove",
+            &kept,
+        ],
+    );
+    std::fs::remove_file(site.file()).expect("what is kept");
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("hello"));
+    service.stop();
+}
+
+#[test]
+fn without_a_place_to_keep_it_an_upgrade_holds_until_the_master_ends() {
+    let mut site = Site::new();
+    site.state = site.path("web.toml").join("below-a-file");
+    let service = site.start().start();
+    let warnings = service.status()["warnings"].to_string();
+    assert!(
+        warnings.contains("below-a-file cannot be used") && warnings.contains("in memory only"),
+        "{warnings}"
+    );
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    let sticky = service.status()["sticky"].to_string();
+    assert!(sticky.contains("or the master ends"), "{sticky}");
+    service.stop();
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("hello"));
+    service.stop();
+
+    // A directory that others may look into is no place for secrets.
+    site.state = site.path("open");
+    std::fs::create_dir_all(site.state.join("master")).expect("a directory");
+    let service = site.start().start();
+    let warnings = service.status()["warnings"].to_string();
+    assert!(warnings.contains("with mode 0700"), "{warnings}");
+    service.stop();
+}
+
+/// A file system of 16 KiB, gone with the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(place: PathBuf) -> Option<Self> {
+        std::fs::create_dir(&place).expect("a directory");
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=16k", "none"])
+            .arg(&place)
+            .stderr(Stdio::null());
+        if mount.status().is_ok_and(|status| status.success()) {
+            return Some(Self(place));
+        }
+        assert!(
+            std::env::var_os("CI").is_none() || !nix::unistd::geteuid().is_root(),
+            "root must be allowed to mount a tmpfs for this test"
+        );
+        eprintln!("skipped: no tmpfs can be mounted here");
+        None
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_a_warning_and_the_upgrade_holds_in_memory() {
+    let mut site = Site::new();
+    let Some(small) = Small::mount(site.path("small")) else {
+        return;
+    };
+    site.state = small.0.join("state");
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    assert!(site.file().exists());
+    std::fs::write(small.0.join("filler"), vec![0; 64 << 10]).expect_err("the disk is full");
+    let long = format!("LONG={}", "x".repeat(20_000));
+    let upgrade = service.handover("upgrade", &["--env", &long]);
+    upgrade.says(0, &["cannot be kept", "No space left", "in memory only"]);
+    assert_eq!(service.generation(), 3);
+    assert!(!site.file().exists(), "an older one would come back");
+    service.stop();
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("hello"));
+    service.stop();
+}
