@@ -234,6 +234,42 @@ mod tests {
     }
 
     #[test]
+    fn each_is_taken_once_and_only_listeners_are_listeners() {
+        let tcp = || OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let (connection, _other) = UnixStream::pair().expect("a pair");
+        let held = [
+            ("http", connection.into()),
+            ("http", tcp()),
+            ("dns", udp.into()),
+            ("admin", tcp()),
+            ("table", io::pipe().expect("a pipe").0.into()),
+        ];
+        let mut all = Inherited {
+            announced: true,
+            held: held.map(|(name, fd)| (name.to_owned(), fd)).into(),
+        };
+        assert_eq!(all.listener("http").expect("one").name(), "http");
+        assert!(
+            all.listener("http").is_none(),
+            "a connection does not listen"
+        );
+        assert!(
+            all.listener("dns").is_none(),
+            "a datagram socket does not listen"
+        );
+        assert!(all.take("table").is_some());
+        assert!(all.take("table").is_none(), "it is taken");
+        assert_eq!(all.names(), "http, dns, admin");
+        let rest = all.listeners();
+        let rest: Vec<&str> = rest.iter().map(Listener::name).collect();
+        assert_eq!(rest, ["admin"]);
+        assert!(all.listeners().is_empty());
+        assert!(all.take("dns").is_some() && all.take("http").is_some());
+        assert_eq!(all.names(), "none");
+    }
+
+    #[test]
     fn a_number_becomes_ours_and_is_closed() {
         let (mut ours, theirs) = UnixStream::pair().expect("a pair");
         let number = theirs.into_raw_fd();

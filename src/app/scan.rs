@@ -200,6 +200,21 @@ mod tests {
         assert_eq!(after(&trailers), (1, false, true));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn however_the_bytes_are_cut_the_stand_is_the_same(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "GET / HTTP/1.1", "\r\n", "\n", "\r", "Content-Length: 7", "content-length:x",
+                    "Transfer-Encoding: chunked", ":", "a", "0", "5;x", "ffffffffffffffffff", "\0",
+                ]),
+                0..60,
+            )
+        ) {
+            after(&words.concat());
+        }
+    }
+
     #[test]
     fn nonsense_and_endless_lines_cost_nothing() {
         let long = format!(

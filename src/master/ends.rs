@@ -17,6 +17,10 @@ const CHECK_EVERY: Duration = Duration::from_millis(50);
 /// Looking at every child takes at most this part of the time.
 const REAP_SHARE: u32 = 20;
 
+/// And no distance between two looks is longer: on a busy machine a look takes as long as the
+/// scheduler likes, which says nothing of what it costs.
+const REAP_DISTANCE_MAX: Duration = Duration::from_millis(200);
+
 /// When the children are looked at again after that failed.
 const REAP_AGAIN: Duration = Duration::from_secs(1);
 
@@ -60,7 +64,7 @@ impl Master {
                 self.workers.reap_at = Some(now + REAP_AGAIN);
             }
         }
-        self.workers.reaped_until = Some(Instant::now() + now.elapsed() * REAP_SHARE);
+        self.workers.reaped_until = Some(Instant::now() + distance_after(now.elapsed()));
     }
 
     /// A worker was stopped (SIGSTOP, SIGTSTP) and serves nobody until it goes on. In a new generation that is
@@ -419,6 +423,11 @@ fn is_ours(workers: &Workers, pid: i32) -> bool {
     workers.by_pid.contains_key(&pid) || leaders.any(|leader| leader == pid)
 }
 
+/// How long the next look at every child waits after one that took so long.
+fn distance_after(look: Duration) -> Duration {
+    look.saturating_mul(REAP_SHARE).min(REAP_DISTANCE_MAX)
+}
+
 /// What waits in a notify socket, up to a bound.
 fn last_words(
     mut next: impl FnMut() -> io::Result<Option<Datagram>>,
@@ -432,6 +441,13 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_look_that_was_held_up_does_not_delay_the_next_for_seconds() {
+        let looked = Duration::from_millis;
+        assert_eq!(distance_after(looked(1)), looked(20));
+        assert_eq!(distance_after(looked(300)), REAP_DISTANCE_MAX);
+    }
 
     #[test]
     fn f22_a_leader_kept_for_its_group_is_not_reaped_as_a_stranger() {

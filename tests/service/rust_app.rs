@@ -24,12 +24,14 @@ struct Visitor<'a> {
     address: &'a str,
     connection: Option<Kept>,
     sessions: Vec<(String, u64)>,
+    counted: &'a AtomicUsize,
 }
 
 impl<'a> Visitor<'a> {
-    fn new(address: &'a str) -> io::Result<Self> {
+    fn new(address: &'a str, counted: &'a AtomicUsize) -> io::Result<Self> {
         let mut visitor = Self {
             address,
+            counted,
             connection: None,
             sessions: Vec::new(),
         };
@@ -69,9 +71,19 @@ impl<'a> Visitor<'a> {
                 return Err(io::Error::other(what));
             }
             self.sessions[index].1 = wanted;
+            self.counted.fetch_add(1, Ordering::Relaxed);
             std::thread::sleep(PAUSE);
         }
         Ok(())
+    }
+}
+
+/// Clients stop however the test ends.
+struct StopAtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -81,30 +93,30 @@ fn a_session_table_in_memory_survives_a_hundred_upgrades() {
     let address = service.address();
     let (stop, counted) = (AtomicBool::new(false), AtomicUsize::new(0));
     let visit = || -> io::Result<()> {
-        let mut visitor = Visitor::new(&address)?;
+        let mut visitor = Visitor::new(&address, &counted)?;
         while !stop.load(Ordering::Relaxed) {
             visitor.count()?;
-            counted.fetch_add(SESSIONS_EACH, Ordering::Relaxed);
         }
         // Every session is there to the last.
         visitor.count()
     };
     std::thread::scope(|scope| {
+        let _stop = StopAtTheEnd(&stop);
         let visits: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(visit)).collect();
         for upgrade in 1..=UPGRADES {
-            // Each generation counts.
+            // Answered once the new generation is active.
+            let answer = service.ask("POST", "/v1/upgrade", "{}").expect("an answer");
+            let done = answer.status == 200 && answer.body.contains("\"result\":\"done\"");
+            assert!(done, "upgrade {upgrade}: {answer:?}");
             let before = counted.load(Ordering::Relaxed);
-            let ended = service.handover("upgrade", &[]);
-            let lost = visits.iter().any(|visit| visit.is_finished());
-            if ended.code != Some(0) || lost {
-                stop.store(true, Ordering::Relaxed);
-                assert!(lost, "upgrade {upgrade}: {ended:#?}");
+            let lost = || visits.iter().any(|visit| visit.is_finished());
+            eventually("each session was counted once more, about", || {
+                let now = counted.load(Ordering::Relaxed);
+                (now > before + CLIENTS * SESSIONS_EACH || lost()).then_some(())
+            });
+            if lost() {
                 break;
             }
-            eventually("a round is counted", || {
-                let now = counted.load(Ordering::Relaxed);
-                (now > before || visits.iter().any(|visit| visit.is_finished())).then_some(())
-            });
         }
         stop.store(true, Ordering::Relaxed);
         for visit in visits {
@@ -191,6 +203,8 @@ fn a_unix_socket_is_handed_over_and_drained_at_once() {
         .start();
     let stop = AtomicBool::new(false);
     let ask = || {
+        // Whoever fails stops the other.
+        let _stop = StopAtTheEnd(&stop);
         while !stop.load(Ordering::Relaxed) {
             let answer = get_unix(&socket, "/").expect("an answer");
             assert_eq!(answer.status, 200);
@@ -198,6 +212,7 @@ fn a_unix_socket_is_handed_over_and_drained_at_once() {
         }
     };
     std::thread::scope(|scope| {
+        let _stop = StopAtTheEnd(&stop);
         let clients = [scope.spawn(ask), scope.spawn(ask)];
         for _ in 0..5 {
             service.handover("upgrade", &["--drained"]).says(0, &[]);
