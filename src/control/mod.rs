@@ -10,6 +10,7 @@ pub mod client;
 mod error;
 mod event_log;
 mod events;
+pub mod metrics;
 pub mod paths;
 mod server;
 mod span;

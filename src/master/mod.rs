@@ -31,6 +31,8 @@
 //! | `failures` | why a generation failed, in words |
 //! | `listeners` | repairs of listeners |
 //! | `status` | what `status` says |
+//! | `metrics` | what the metrics say |
+//! | `tally` | how upgrades ended, and how long they took |
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
@@ -44,6 +46,7 @@ mod failures;
 mod launch;
 mod listeners;
 mod lookup;
+mod metrics;
 mod notes;
 mod notices;
 mod operations;
@@ -56,6 +59,7 @@ mod signals;
 mod start;
 mod status;
 mod sticky;
+mod tally;
 mod turn;
 mod watching;
 mod worker;
@@ -69,7 +73,6 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
 use crate::config::{Config, Loaded, Sources};
-use crate::control::view::UpgradesView;
 use crate::control::{Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
@@ -136,7 +139,7 @@ struct Master {
     warnings: Vec<String>,
     /// The runtime directory is not where the command line looks by itself.
     elsewhere: bool,
-    counts: UpgradesView,
+    upgrades: tally::Tally,
     /// Workers started again inside a generation.
     restarts: u64,
     /// Set when the fleet is done: the exit code.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use super::effects::millis;
 use super::releases::Manner;
+use super::tally::End;
 use super::worker::GenerationInfo;
 use crate::control::Event;
 use crate::control::view::OperationState;
@@ -113,6 +114,7 @@ impl Master {
     }
 
     fn generation_starts(&mut self, number: GenerationNumber, release: ReleaseId) {
+        self.upgrades.begins(number);
         let rollouts = |state: OperationState| {
             self.operations
                 .find(|view| super::operations::is_rollout(view.kind) && view.state == state)
@@ -203,7 +205,7 @@ impl Master {
         if let Some(info) = self.generations.get_mut(&number) {
             info.was_active = true;
         }
-        self.counts.succeeded += u64::from(previous.is_some());
+        self.upgrades.ends(number, previous.map(|_| End::Succeeded));
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -231,10 +233,11 @@ impl Master {
         }
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
-            match info.was_baked {
-                true => self.counts.rolled_back += 1,
-                false => self.counts.failed += u64::from(served.is_some()),
-            }
+            let end = match info.was_baked {
+                true => Some(End::RolledBack),
+                false => served.map(|_| End::Failed),
+            };
+            self.upgrades.ends(number, end);
         }
     }
 

@@ -23,7 +23,6 @@ use super::worker::Workers;
 use super::{Master, output, request};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
 use crate::control::paths::{Holder, default_runtime_dir};
-use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
 use crate::logging::{self, Sink};
@@ -249,7 +248,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         renewed,
         warnings: parts.warnings,
         elsewhere: parts.elsewhere,
-        counts: UpgradesView::default(),
+        upgrades: super::tally::Tally::default(),
         restarts: 0,
         finished: None,
     };

@@ -1,13 +1,13 @@
-//! What `status` and the metrics say.
+//! What `status` says.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Master;
+use super::metrics::state_of;
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, Pinned, ReleaseView,
-    SessionsView, Status, WorkerState, WorkerView,
+    SessionsView, Status, WorkerView,
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
@@ -41,7 +41,7 @@ impl Master {
             listeners: self.listeners.iter().map(listener_view).collect(),
             generations,
             sessions: SessionsView::default(),
-            upgrades: self.counts,
+            upgrades: self.upgrades.counts(),
             last_upgrade: self
                 .operations
                 .last_upgrade()
@@ -90,86 +90,16 @@ impl Master {
         let held = self.workers.get(id);
         let held = held.filter(|_| slot.process != Process::Absent);
         let ready = held.and_then(|worker| worker.ready.as_ref());
-        let state = match slot.process {
-            Process::Starting => WorkerState::Starting,
-            Process::Ready => WorkerState::Ready,
-            Process::Draining | Process::Killed => WorkerState::Draining,
-            Process::Absent if slot.wanted => WorkerState::Starting,
-            Process::Absent => WorkerState::Exited,
-        };
         WorkerView {
             id: id.to_string(),
             pid: held.and_then(|worker| worker.pid()),
-            state,
+            state: state_of(slot),
             ready_ms: ready.map(|ready| ready.after_ms),
             ready_by: ready.map(|ready| ready.by.clone()),
             status: held.and_then(|worker| worker.status.clone()),
             restarts: slot.life,
             connections: None,
         }
-    }
-
-    /// Prometheus' text format (version 0.0.4).
-    pub(super) fn metrics(&mut self) -> String {
-        let status = self.status();
-        let mut text = String::new();
-        let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (labels, value) in samples {
-                let _ = writeln!(text, "{name}{labels} {value}");
-            }
-        };
-        let build = format!("{{version=\"{}\"}}", status.version);
-        metric(
-            "handover_build_info",
-            "gauge",
-            "The handover that runs.",
-            &[(build, 1)],
-        );
-        let generation = u64::from(status.generation);
-        let none = String::new;
-        metric(
-            "handover_generation",
-            "gauge",
-            "The active generation.",
-            &[(none(), generation)],
-        );
-        let workers = status.generations.iter().flat_map(|held| &held.workers);
-        let states = [
-            WorkerState::Starting,
-            WorkerState::Ready,
-            WorkerState::Draining,
-        ];
-        let counted = states.map(|state| {
-            let count = workers
-                .clone()
-                .filter(|worker| worker.state == state)
-                .count();
-            (format!("{{state=\"{state}\"}}"), count as u64)
-        });
-        metric(
-            "handover_workers",
-            "gauge",
-            "Worker processes by state.",
-            &counted,
-        );
-        let upgrades = [
-            ("succeeded", status.upgrades.succeeded),
-            ("failed", status.upgrades.failed),
-            ("rolled_back", status.upgrades.rolled_back),
-        ];
-        let upgrades = upgrades.map(|(result, n)| (format!("{{result=\"{result}\"}}"), n));
-        metric(
-            "handover_upgrades_total",
-            "counter",
-            "Upgrades by how they ended.",
-            &upgrades,
-        );
-        let restarts = [(none(), self.restarts)];
-        let help = "Workers started again inside a generation.";
-        metric("handover_worker_restarts_total", "counter", help, &restarts);
-        text
     }
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod intent;
 mod leftovers;
 mod listeners;
+mod metrics;
 mod newcomers;
 mod refusals;
 mod releases;
