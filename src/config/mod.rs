@@ -53,6 +53,6 @@ pub use load::{Loaded, Sources, check, load, load_text};
 pub use name::service_name;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, InheritEnv, Level, Limits, Listen, Log, LogFormat, Ready, ReadyOn,
-    Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
+    Admin, App, Config, Control, Drain, InheritEnv, Level, Limits, Listen, Log, LogFormat, Ready,
+    ReadyOn, Restart, Route, Stream, UNLIMITED, Upgrade, WorkerOutput, Workers,
 };

@@ -1,5 +1,6 @@
 //! What keys mean together.
 
+mod admin;
 mod app;
 mod listen;
 
@@ -15,6 +16,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     available(build);
     app::check(build);
     listen::check(build);
+    admin::check(build);
     ready(build);
     seen_output(build);
     times(build);

@@ -181,6 +181,9 @@ pub enum Event {
         usual: bool,
     },
 
+    /// Metrics and health are served over TCP at another `address` since the config was read again; null: no longer.
+    AdminListening { address: Option<String> },
+
     /// What a person should know and has no kind of its own.
     Warning { message: String },
 

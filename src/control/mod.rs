@@ -21,6 +21,8 @@ pub use call::{Answer, Call, Caller, OperationRequest, Request, UpgradeRequest};
 pub use error::{ApiError, ErrorBody, ErrorKind};
 pub use event_log::{Batch, EventLog, Stored, Subscription};
 pub use events::{Event, Severity};
-pub use server::{Limits, feed, serve, serve_within};
+pub use server::{
+    AdminDoor, Admitted, ControlDoor, Door, Group, Limits, feed, serve, serve_admin, serve_within,
+};
 pub use span::{Count, Span};
 pub use timestamp::{NotATimestamp, Timestamp};

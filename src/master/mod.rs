@@ -12,6 +12,7 @@
 //! | `turn` | the loop: what is waited for |
 //! | `signals` | what a signal means |
 //! | `calls` | what the control API asks |
+//! | `admin` | metrics and health over TCP |
 //! | `operations` | who waits for what, and what became of it |
 //! | `request` | from a call to a release to an event of the fleet |
 //! | `lookup` | what a config only names: programs, users, files |
@@ -36,6 +37,7 @@
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod admin;
 mod baking;
 mod calls;
 mod chatter;
@@ -69,11 +71,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Loaded, Sources};
-use crate::control::{Event, EventLog, Severity, Timestamp};
+use crate::config::{Address, Config, Loaded, Sources};
+use crate::control::{ControlDoor, Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
@@ -103,6 +104,8 @@ enum Input {
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// `[admin] listen` was opened at this address, or could not be.
+    Admin(Address, Result<admin::Bound, String>),
 }
 
 /// Everything that the one thread owns.
@@ -134,7 +137,8 @@ struct Master {
     operations: Operations,
     inputs: mpsc::Sender<Input>,
     /// Takes a control socket that was bound again to the server.
-    renewed: mpsc::Sender<UnixListener>,
+    renewed: mpsc::Sender<ControlDoor>,
+    admin: admin::Admin,
     lines: output::Lines,
     warnings: Vec<String>,
     /// The runtime directory is not where the command line looks by itself.

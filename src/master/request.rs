@@ -215,10 +215,13 @@ impl Master {
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
         config.listen = kept.listen;
+        config.control = kept.control;
         config.log.format = kept.log.format;
         config.log.worker_output = kept.log.worker_output;
         self.sink
             .set_level(super::start::log_level(config.log.level));
+        let wanted = std::mem::take(&mut self.loaded.config.admin);
+        self.loaded.config.admin = self.move_admin(kept.admin, wanted);
         warnings
     }
 }

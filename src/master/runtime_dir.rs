@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::time::sleep;
 
 use super::{Input, Master};
 use crate::control::paths::{self, PathError};
+use crate::control::{Admitted, ControlDoor};
 use crate::fleet::WorkerId;
 use crate::process::{pollable, remove_private};
 
@@ -54,8 +54,10 @@ impl RuntimeDir {
         self.held.path()
     }
 
-    pub(super) fn bind_control(&mut self) -> io::Result<UnixListener> {
-        self.held.bind_control()
+    /// Binds the control socket; to be called in a runtime.
+    pub(super) fn bind_control(&mut self) -> io::Result<ControlDoor> {
+        let listener = tokio::net::UnixListener::from_std(self.held.bind_control()?)?;
+        Ok(ControlDoor::new(listener, Admitted::owner_only()))
     }
 
     fn workers(&self) -> PathBuf {
@@ -100,7 +102,7 @@ impl RuntimeDir {
     }
 
     /// Makes everything again, and gives the new control socket.
-    fn restore(&mut self) -> Result<UnixListener, String> {
+    fn restore(&mut self) -> Result<ControlDoor, String> {
         self.restore_rooms()?;
         let path = self.path().display().to_string();
         self.bind_control()
@@ -184,11 +186,10 @@ impl Master {
     }
 
     fn renew_control(&mut self) -> Result<(), String> {
-        let socket = self.runtime.restore()?;
-        let socket = tokio::net::UnixListener::from_std(socket).map_err(|e| e.to_string())?;
+        let door = self.runtime.restore()?;
         self.runtime.trouble = None;
         // The server takes it in its next turn; when it is gone, so are we.
-        self.renewed.try_send(socket).map_err(|e| e.to_string())
+        self.renewed.try_send(door).map_err(|e| e.to_string())
     }
 
     fn tell_trouble(&mut self, why: String) {

@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::admin::{self, Admin, Bound};
 use super::lookup::look_up;
 use super::operations::Operations;
 use super::releases::Releases;
@@ -136,6 +137,8 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
     let mut warnings = warnings;
+    let admin = loaded.config.admin.listen.as_ref().map(admin::bind);
+    let admin = admin.transpose().map_err(Refusal::failed)?;
     if let Some(state) = start.state_dir {
         warnings.push(format!(
             "--state-dir {}: this version of handover keeps nothing over a restart",
@@ -156,6 +159,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             runtime,
             launcher,
             listeners,
+            admin,
             warnings,
             elsewhere,
             sink: sink.clone(),
@@ -200,6 +204,7 @@ struct Parts {
     runtime: RuntimeDir,
     launcher: Launcher,
     listeners: Vec<Listener>,
+    admin: Option<Bound>,
     warnings: Vec<String>,
     elsewhere: bool,
     sink: Sink,
@@ -211,10 +216,11 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
     let events = EventLog::new();
     let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING);
     let (inputs, waiting_inputs) = mpsc::channel(INPUTS_WAITING);
-    let socket = parts.runtime.bind_control()?;
-    let socket = tokio::net::UnixListener::from_std(socket)?;
-    let (renewed, sockets) = mpsc::channel(1);
-    let server = tokio::spawn(control::serve(socket, sockets, calls, events.clone()));
+    let door = parts.runtime.bind_control()?;
+    let (renewed, doors) = mpsc::channel(1);
+    let mut admin = Admin::new(calls.clone(), events.clone());
+    let server = tokio::spawn(control::serve(door, doors, calls, events.clone()));
+    parts.admin.map_or(Ok(()), |bound| admin.serve(bound))?;
     let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
@@ -246,6 +252,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         operations: Operations::new(seed),
         inputs,
         renewed,
+        admin,
         warnings: parts.warnings,
         elsewhere: parts.elsewhere,
         upgrades: super::tally::Tally::default(),
@@ -274,6 +281,7 @@ async fn live(mut master: Master, sources: turn::Sources, release: Release) -> u
     master.submit_first(release);
     let code = master.run(sources).await;
     master.events.close();
+    master.admin.end().await;
     master.runtime.clear();
     for listener in std::mem::take(&mut master.listeners) {
         if let Err(error) = listener.close() {
@@ -297,10 +305,14 @@ fn greet(master: &Master) {
         true => format!(" --runtime-dir {}", master.runtime.path().display()),
         false => String::new(),
     };
+    let metrics = master.admin.address();
+    let metrics = metrics.map_or_else(String::new, |at| {
+        format!("\n  metrics: curl http://{at}/metrics")
+    });
     // A closed terminal is no reason not to serve.
     drop(writeln!(
         io::stderr(),
-        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}",
+        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}{metrics}",
         match addresses.is_empty() {
             true => "no listeners".to_owned(),
             false => format!("listens on {}", addresses.join(", ")),

@@ -50,7 +50,14 @@ impl Master {
             operation,
             queued,
             sticky: self.sticky_sentence(),
-            warnings: self.warnings.clone(),
+            admin: self.admin.address().map(str::to_owned),
+            warnings: self
+                .warnings
+                .iter()
+                .map(String::as_str)
+                .chain(self.admin.trouble())
+                .map(str::to_owned)
+                .collect(),
         }
     }
 

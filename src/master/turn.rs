@@ -85,6 +85,7 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::Admin(address, bound) => self.on_admin(address, bound),
         }
     }
 

@@ -323,4 +323,13 @@ pub(super) const KEYS: &[Key] = &[
         "Permissions of the control socket, octal."
     )
     .later("remove it; until then the control socket belongs to the master's user alone"),
+    // [admin]
+    key!(
+        "admin.listen",
+        admin.listen,
+        Kind::Address,
+        "",
+        Live,
+        "Read-only /metrics, /healthz and /readyz at this TCP address, for anybody who reaches it."
+    ),
 ];

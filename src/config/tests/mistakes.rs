@@ -109,7 +109,10 @@ const MISTAKES: &[Mistake] = &[
     ("[router]\nqueue = 1", (2, 9), "router.queue is not available", "route = \"direct\""),
     ("[router.tls]\nkey = \"/k\"", (2, 7), "router.tls.key is not available", "TLS"),
     ("[control]\nmode = \"0660\"", (2, 8), "control.mode is not available", "control socket"),
-    ("[admin]\nlisten = \":9464\"", (2, 10), "admin.listen is not available", "/metrics"),
+    ("[admin]\nlisten = \"unix:/run/web.sock\"", (2, 10), "admin.listen needs a TCP address, not unix:/run/web.sock", "write listen = \"127.0.0.1:9464\""),
+    ("[admin]\nlisten = \"udp::9464\"", (2, 10), "needs a TCP address", "write listen = \"127.0.0.1:9464\""),
+    ("[admin]\nlisten = \"127.0.0.1:8080\"", (2, 10), "is 127.0.0.1:8080, which listen[0] serves", "such as 9464"),
+    ("[admin]\nlisten = 9464", (2, 10), "is a port without a ':'", "9464"),
     ("[hooks]\npost_ready = [\"x\"]", (2, 14), "hooks.post_ready is not available", "handover upgrade"),
 ];
 

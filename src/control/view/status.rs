@@ -27,6 +27,9 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Every listener, in config order.
     pub listeners: Vec<ListenerView>,
+    /// Where metrics and health are served over TCP; null where they are not.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// Every generation that has a process or a place, newest first.
     pub generations: Vec<GenerationView>,
     /// Zeros where the route has no sessions.
