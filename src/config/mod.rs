@@ -29,6 +29,7 @@ mod raw;
 mod read;
 mod render;
 mod rules;
+mod schema;
 mod signal;
 mod source;
 mod suggest;
@@ -51,6 +52,7 @@ pub use keys::{find, keys};
 pub use layers::{Setting, Value};
 pub use load::{Loaded, Sources, check, load, load_text};
 pub use name::service_name;
+pub use schema::schema;
 pub use signal::Signal;
 pub use types::{
     Admin, App, Config, Control, Drain, InheritEnv, Level, Limits, Listen, Log, LogFormat, Ready,

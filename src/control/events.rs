@@ -12,6 +12,7 @@ use super::view::{OperationKind, OperationResult};
 
 /// Something that happened. In JSON: `{"seq", "at", "kind", …fields}`, `kind`
 /// being the variant's name in snake_case.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each variant documents its fields")]

@@ -12,6 +12,8 @@ mod event_log;
 mod events;
 pub mod metrics;
 pub mod paths;
+#[cfg(test)]
+mod schemas;
 mod server;
 mod span;
 mod timestamp;

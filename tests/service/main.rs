@@ -13,6 +13,7 @@ mod newcomers;
 mod refusals;
 mod releases;
 mod runtime_dir;
+mod schemas;
 mod support;
 mod systemd;
 mod upgrade;

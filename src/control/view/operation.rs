@@ -6,6 +6,7 @@ use super::words;
 use crate::control::{Caller, Timestamp};
 
 /// Something that was asked of the master and takes its time.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationView {
     /// Unique over the life of the service.
@@ -116,6 +117,7 @@ impl OperationView {
 }
 
 /// What was asked of the master.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
@@ -134,6 +136,7 @@ pub enum OperationKind {
     /// The end of the service.
     Stop,
     /// A kind of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -150,6 +153,7 @@ words!(OperationKind {
 });
 
 /// Where an operation stands.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
@@ -160,6 +164,7 @@ pub enum OperationState {
     /// It has its result.
     Ended,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -172,6 +177,7 @@ words!(OperationState {
 });
 
 /// How an operation ended. The command's exit code follows from it.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationResult {
@@ -188,6 +194,7 @@ pub enum OperationResult {
     /// It failed and could not be wholly undone: `status` says what runs (6).
     Incomplete,
     /// A result of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }

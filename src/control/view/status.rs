@@ -6,6 +6,7 @@ use super::{GenerationView, OperationResult, OperationView, words};
 use crate::control::Timestamp;
 
 /// All that a person or a script wants to know of a running master.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The service's name.
@@ -55,6 +56,7 @@ pub struct Status {
 }
 
 /// What a master does.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MasterState {
@@ -67,6 +69,7 @@ pub enum MasterState {
     /// The master drains and ends.
     Stopping,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -80,6 +83,7 @@ words!(MasterState {
 });
 
 /// One listener.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerView {
     /// Its name in the config, and in `LISTEN_FDNAMES`.
@@ -99,6 +103,7 @@ pub struct ListenerView {
 }
 
 /// The session table in numbers. All zero where the route has no sessions.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionsView {
     /// Sessions that have a worker.
@@ -116,6 +121,7 @@ pub struct SessionsView {
 }
 
 /// How upgrades ended since the master started.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradesView {
     /// The new generation is or was active.
@@ -127,6 +133,7 @@ pub struct UpgradesView {
 }
 
 /// The last upgrade that ended.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastUpgrade {
     /// The operation's id.
