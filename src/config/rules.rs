@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod control;
 mod listen;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub(crate) fn check(build: &mut Build<'_>) {
     app::check(build);
     listen::check(build);
     admin::check(build);
+    control::check(build);
     ready(build);
     seen_output(build);
     times(build);

@@ -26,6 +26,7 @@ pub fn look_up(loaded: &Loaded) -> Result<Release, Faults> {
         faults.extend(unresolved.0.iter().map(told));
     }
     faults.extend(unix_paths(loaded));
+    faults.extend(super::access::faults(loaded));
     if let Ok(release) = &release
         && let (own, wanted) = (Owner::current(), release.owner())
         && own.uid != 0

@@ -12,6 +12,7 @@
 //! | `turn` | the loop: what is waited for |
 //! | `signals` | what a signal means |
 //! | `calls` | what the control API asks |
+//! | `access` | who may give orders |
 //! | `admin` | metrics and health over TCP |
 //! | `operations` | who waits for what, and what became of it |
 //! | `request` | from a call to a release to an event of the fleet |
@@ -37,6 +38,7 @@
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod access;
 mod admin;
 mod baking;
 mod calls;

@@ -11,9 +11,10 @@ use rustix::fs::inotify::{self, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use super::access::Access;
 use super::{Input, Master};
+use crate::control::ControlDoor;
 use crate::control::paths::{self, PathError};
-use crate::control::{Admitted, ControlDoor};
 use crate::fleet::WorkerId;
 use crate::process::{pollable, remove_private};
 
@@ -29,6 +30,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The master's runtime directory, held by a lock.
 pub(super) struct RuntimeDir {
     held: paths::RuntimeDir,
+    access: Access,
     /// Why it could not be made again, and when that is tried next.
     trouble: Option<(String, Duration)>,
     /// The rooms were made again, which nobody was told yet.
@@ -41,6 +43,7 @@ impl RuntimeDir {
         let held = paths::prepare(path, name)?;
         let runtime = Self {
             held,
+            access: Access::owner_only(),
             trouble: None,
             remade: false,
         };
@@ -54,10 +57,18 @@ impl RuntimeDir {
         self.held.path()
     }
 
+    /// From the next binding on, the control socket is theirs.
+    pub(super) fn let_in(&mut self, access: Access) {
+        self.access = access;
+    }
+
     /// Binds the control socket; to be called in a runtime.
     pub(super) fn bind_control(&mut self) -> io::Result<ControlDoor> {
-        let listener = tokio::net::UnixListener::from_std(self.held.bind_control()?)?;
-        Ok(ControlDoor::new(listener, Admitted::owner_only()))
+        let Access { mode, admitted } = self.access.clone();
+        let group = admitted.group.as_ref().map(|group| group.gid);
+        let listener = self.held.bind_control_as(mode, group)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        Ok(ControlDoor::new(listener, admitted))
     }
 
     fn workers(&self) -> PathBuf {
@@ -67,6 +78,11 @@ impl RuntimeDir {
     /// Where the sockets room keeps second names of unix listeners.
     pub(super) fn listeners(&self) -> PathBuf {
         self.path().join("listeners")
+    }
+
+    /// Why those who may give orders cannot, if that is so.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        self.access.obstacle(self.path())
     }
 
     /// The private directory of one worker.

@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::access::Access;
 use super::admin::{self, Admin, Bound};
 use super::lookup::look_up;
 use super::operations::Operations;
@@ -122,12 +123,13 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let directory = start
         .runtime_dir
         .unwrap_or_else(|| default_runtime_dir(&name));
-    let runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
+    let mut runtime = RuntimeDir::take(&directory, &name).map_err(Refusal::failed)?;
     let unusable = |error| format!("{} cannot be used: {error}", runtime.path().display());
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
     let release = look_up(&loaded).map_err(Refusal::lacking)?;
+    runtime.let_in(Access::of(&loaded.config.control).map_err(Refusal::failed)?);
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let launcher = Launcher::open().map_err(|error| {
@@ -137,6 +139,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(error.with_services(Holder::service_of)))?;
     let mut warnings = warnings;
+    warnings.extend(runtime.obstacle());
     let admin = loaded.config.admin.listen.as_ref().map(admin::bind);
     let admin = admin.transpose().map_err(Refusal::failed)?;
     if let Some(state) = start.state_dir {

@@ -44,7 +44,9 @@ pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, raise_nofile};
 pub use output::{Pipes, Reader, Writers};
-pub use owner::{Owner, OwnerError, private_directory, remove_private, unknown_owner};
+pub use owner::{
+    Owner, OwnerError, gid_of, may_give_to, private_directory, remove_private, unknown_owner,
+};
 pub use pinned::Pinned;
 pub use pollable::pollable;
 pub use procfs::{Stat, is_descendant, parse_stat};

@@ -1,6 +1,7 @@
 //! Whole services, as a person runs them: the real binary, real programs behind
 //! it, real clients in front.
 
+mod access;
 mod admin;
 mod apps;
 mod control;

@@ -255,3 +255,23 @@ fn an_admin_address_that_others_may_reach_is_said() {
         assert!(said.contains("write listen = \"127.0.0.1:9464\""), "{said}");
     }
 }
+
+#[test]
+fn a_group_that_the_mode_keeps_out_is_said() {
+    let warned = |control: &str| {
+        let text = MINIMAL.to_owned() + "[control]\n" + control;
+        let warnings = loaded(&text).warnings;
+        warnings
+            .into_iter()
+            .map(|w| w.to_string())
+            .collect::<String>()
+    };
+    let said = warned("group = \"deploy\"\n");
+    assert!(
+        said.contains("control.group has no effect: control.mode is 0600"),
+        "{said}"
+    );
+    assert!(said.contains("write mode = \"0660\""), "{said}");
+    assert_eq!(warned("group = \"deploy\"\nmode = \"0660\"\n"), "");
+    assert_eq!(warned("mode = \"0620\"\n"), "");
+}

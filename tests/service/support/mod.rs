@@ -12,7 +12,7 @@ mod wait;
 
 pub use http::{Answer, Kept, get, get_unix};
 pub use load::Load;
-pub use master::{Ended, Service};
+pub use master::{Ended, Service, finish};
 pub use programs::{
     Broken, debian, example_server, python, python_code, server, server_saying, sh,
 };
