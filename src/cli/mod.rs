@@ -8,6 +8,7 @@
 mod abort;
 mod arguments;
 mod check;
+mod completions;
 mod config;
 mod duration;
 mod events;
@@ -16,6 +17,7 @@ mod failure;
 mod history;
 mod interrupt;
 mod logs;
+mod man;
 mod operation;
 mod outcome;
 mod progress;
@@ -106,6 +108,7 @@ impl Verb {
             Self::Logs(verb) => verb.target.json,
             Self::Config(verb) => verb.target.json,
             Self::Check(verb) => verb.json,
+            Self::Completions(_) | Self::Man(_) => false,
         }
     }
 
@@ -125,6 +128,8 @@ impl Verb {
             Self::Logs(verb) => verb.carry_out(terminal).await,
             Self::Config(verb) => verb.carry_out(terminal).await,
             Self::Check(verb) => verb.carry_out(terminal),
+            Self::Completions(verb) => verb.carry_out(terminal),
+            Self::Man(verb) => verb.carry_out(terminal),
         }
     }
 }

@@ -83,7 +83,9 @@ fn members_of_the_group_give_orders_and_are_remembered_for_them() {
     assert!(by["pid"].as_i64().is_some_and(|pid| pid > 0), "{history}");
     // A socket that is made again is theirs, too.
     fs::remove_file(shared.socket()).expect("removed");
-    eventually("it is bound again", || shared.socket().exists().then_some(()));
+    eventually("it is bound again", || {
+        shared.socket().exists().then_some(())
+    });
     assert_eq!(owner_of(&shared.socket()), (0, 54400, 0o660));
     shared.ask(OTHERS, MEMBERS, &["status"]).says(0, &[]);
     shared.service.stop();

@@ -9,6 +9,7 @@ mod faults;
 mod intent;
 mod leftovers;
 mod listeners;
+mod manual;
 mod metrics;
 mod newcomers;
 mod refusals;
