@@ -3,7 +3,7 @@
 # make bench        every figure of the project, beside its peers: about 40 minutes
 # make bench-quick  the same with small numbers: two minutes
 # make fuzz         the property tests with many more cases (CASES=20000)
-# make install      into $(PREFIX)/bin (/usr/local), the units into $(PREFIX)/lib/systemd/system
+# make install      into $(PREFIX) (/usr/local): the program, units, manual pages, completions
 
 CARGO  ?= cargo
 PREFIX ?= /usr/local
@@ -57,6 +57,11 @@ build:
 
 install: build
 	install -D -m 0755 target/release/handover $(DESTDIR)$(PREFIX)/bin/handover
+	target/release/handover man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	target/release/handover completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/handover
+	target/release/handover completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_handover
+	target/release/handover completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/handover.fish
 	$(MAKE) units
 
 units:

@@ -7,10 +7,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::abort::Abort;
 use super::check::Check;
+use super::completions::Completions;
 use super::config::ShowConfig;
 use super::events::Events;
 use super::history::History;
 use super::logs::Logs;
+use super::man::WriteMan;
 use super::meant;
 use super::promote::Promote;
 use super::reload::Reload;
@@ -59,13 +61,13 @@ pub(super) enum Verb {
     Logs(Logs),
     Config(ShowConfig),
     Check(Check),
+    Completions(Completions),
+    Man(WriteMan),
 }
 
 /// Verbs that later versions bring, and what to do until then.
 const LATER: &[(&str, &str)] = &[
-    ("completions", ""),
     ("demo", ""),
-    ("man", "every verb has --help"),
     (
         "sessions",
         "this version routes `direct`, which has no sessions",

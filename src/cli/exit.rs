@@ -28,6 +28,27 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+/// Every code with its meaning, as `--help` and the manual pages have it.
+pub(super) const CODES: &[(Exit, &str)] = &[
+    (Exit::Done, "done"),
+    (
+        Exit::Failed,
+        "failed and undone, or refused: nothing changed",
+    ),
+    (Exit::Usage, "bad usage or config"),
+    (Exit::Superseded, "superseded by a newer call"),
+    (Exit::NoMaster, "no such master, or not reachable"),
+    (Exit::TimedOut, "timed out waiting: the operation goes on"),
+    (
+        Exit::Incomplete,
+        "failed and not wholly undone: `handover status` says what runs",
+    ),
+    (
+        Exit::Interrupted,
+        "interrupted while waiting: the operation goes on",
+    ),
+];
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)

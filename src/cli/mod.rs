@@ -8,6 +8,7 @@
 mod abort;
 mod arguments;
 mod check;
+mod completions;
 mod config;
 mod duration;
 mod events;
@@ -16,6 +17,7 @@ mod failure;
 mod history;
 mod interrupt;
 mod logs;
+mod man;
 mod meant;
 mod operation;
 mod outcome;
@@ -109,6 +111,7 @@ impl Verb {
             Self::Logs(verb) => verb.target.json,
             Self::Config(verb) => verb.target.json,
             Self::Check(verb) => verb.json,
+            Self::Completions(_) | Self::Man(_) => false,
         }
     }
 
@@ -129,6 +132,8 @@ impl Verb {
             Self::Logs(verb) => verb.carry_out(terminal).await,
             Self::Config(verb) => verb.carry_out(terminal).await,
             Self::Check(verb) => verb.carry_out(terminal),
+            Self::Completions(verb) => verb.carry_out(terminal),
+            Self::Man(verb) => verb.carry_out(terminal),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Target {
                 );
                 let hint = match self.instead(name.as_deref(), &others, verb, number) {
                     Some(hint) => hint,
-                    None if denied => "ask as root, or as the user that the service runs as".into(),
+                    None if denied => "ask as root, as the user that the service runs as, or as a member of its control.group".into(),
                     None => "start one: handover run --listen :8080 -- ./server".into(),
                 };
                 // A master may be where nobody looks without being told.
@@ -212,7 +212,7 @@ mod tests {
         };
         let (exit, text) = told(refusal, "status", None);
         assert_eq!(exit, Exit::NoMaster);
-        let hint = " hint: ask as root, or as the user that the service runs as; ";
+        let hint = " hint: ask as root, as the user that the service runs as, or as a member of its control.group; ";
         assert!(text.contains(hint), "{text}");
     }
 

@@ -17,7 +17,9 @@ use super::terminal::fake::files;
 use super::*;
 use crate::control::paths::{RuntimeDir, prepare};
 use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
-use crate::control::{Answer, ApiError, Call, Caller, Event, EventLog, Request, serve};
+use crate::control::{
+    Admitted, Answer, ApiError, Call, Caller, ControlDoor, Event, EventLog, Request, serve,
+};
 
 /// Generous: only a fault makes a test wait so long.
 const BOUND: Duration = Duration::from_secs(20);
@@ -51,12 +53,15 @@ impl Pretender {
         let listener = UnixListener::from_std(listener).expect("in a runtime");
         let (calls, mut asked) = mpsc::channel::<Request>(8);
         let events = EventLog::new();
-        let (_, renewed) = mpsc::channel(1);
-        let server = tokio::spawn(serve(listener, renewed, calls, events.clone()));
+        let door = ControlDoor::new(listener, Admitted::owner_only());
+        let (doors, renewed) = mpsc::channel(1);
+        let server = tokio::spawn(serve(door, renewed, calls, events.clone()));
         let progress = Arc::new(Mutex::new(Some(watch::channel(running()).0)));
         let (order, orders) = mpsc::unbounded_channel();
         let known = Arc::clone(&progress);
         let master = tokio::spawn(async move {
+            // As long as it is there, the server may get another door.
+            let _doors = doors;
             while let Some((call, sender)) = asked.recv().await {
                 let operation = known
                     .lock()

@@ -29,6 +29,7 @@ mod raw;
 mod read;
 mod render;
 mod rules;
+mod schema;
 mod signal;
 mod source;
 mod suggest;
@@ -51,10 +52,11 @@ pub use keys::{find, keys};
 pub use layers::{Setting, Value};
 pub use load::{Loaded, Sources, check, examine, load, load_text};
 pub use name::service_name;
+pub use schema::schema;
 pub use signal::Signal;
 pub use types::{
-    App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log, LogFormat,
-    PROBE, Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade,
+    Admin, App, Config, Control, Drain, Health, Hooks, InheritEnv, Level, Limits, Listen, Log,
+    LogFormat, PROBE, Probe, Ready, ReadyOn, Restart, Route, Strategy, Stream, UNLIMITED, Upgrade,
     WorkerOutput, Workers,
 };
 pub use units::{read_duration, write_size};

@@ -1,6 +1,8 @@
 //! What keys mean together.
 
+mod admin;
 mod app;
+mod control;
 mod listen;
 mod probe;
 mod upgrade;
@@ -17,6 +19,8 @@ pub(crate) fn check(build: &mut Build<'_>) {
     available(build);
     app::check(build);
     listen::check(build);
+    admin::check(build);
+    control::check(build);
     ready(build);
     probe::check(build);
     seen_output(build);

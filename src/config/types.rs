@@ -43,6 +43,8 @@ pub struct Config {
     pub log: Log,
     /// Who may speak to the master.
     pub control: Control,
+    /// Metrics and health over TCP.
+    pub admin: Admin,
 }
 
 /// `[app]`: what to run; the part of a config that makes a release.
@@ -346,6 +348,13 @@ pub struct Control {
     pub mode: u32,
 }
 
+/// `[admin]`: metrics and health over TCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Where; always [`Address::Tcp`]. Unset: nowhere.
+    pub listen: Option<Address>,
+}
+
 choice! {
     /// Who takes the connections.
     pub enum Route {
@@ -461,6 +470,7 @@ impl Default for Config {
                 group: None,
                 mode: 0o600,
             },
+            admin: Admin::default(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub type Request = (Call, oneshot::Sender<Answer>);
 
 /// Who asks: what the kernel says of the other end of the socket
 /// (`SO_PEERCRED`, unix(7)), or of the sender of a signal.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The effective user ID.
@@ -114,6 +115,7 @@ impl OperationRequest {
 
 /// `POST /v1/upgrade`. All of it may be left out: then the release is the
 /// config's, read again.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpgradeRequest {

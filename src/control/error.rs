@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Why a call was not answered with what it asked for.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -18,6 +19,7 @@ pub struct ApiError {
 }
 
 /// The body of every error.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// The error.
@@ -25,6 +27,7 @@ pub struct ErrorBody {
 }
 
 /// Classes of errors, each with its HTTP status.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
@@ -53,6 +56,7 @@ pub enum ErrorKind {
     /// 504: the master did not answer in time.
     NoAnswer,
     /// A class of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }

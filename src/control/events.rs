@@ -13,6 +13,7 @@ use super::view::{OperationKind, OperationResult};
 
 /// Something that happened. In JSON: `{"seq", "at", "kind", …fields}`, `kind`
 /// being the variant's name in snake_case.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each variant documents its fields")]
@@ -265,6 +266,8 @@ pub enum Event {
     ListenerOpened { listener: String, address: String },
     /// A listener was closed: no generation has it any more.
     ListenerClosed { listener: String, address: String },
+    /// Metrics and health are served over TCP at another `address` since the config was read again; null: no longer.
+    AdminListening { address: Option<String> },
 
     /// What a person should know and has no kind of its own.
     Warning { message: String },

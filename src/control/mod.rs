@@ -10,7 +10,10 @@ pub mod client;
 mod error;
 mod event_log;
 mod events;
+pub mod metrics;
 pub mod paths;
+#[cfg(test)]
+mod schemas;
 mod server;
 mod span;
 mod timestamp;
@@ -20,6 +23,8 @@ pub use call::{Answer, Call, Caller, OperationRequest, Request, UpgradeRequest};
 pub use error::{ApiError, ErrorBody, ErrorKind};
 pub use event_log::{Batch, EventLog, Stored, Subscription};
 pub use events::{Event, Severity};
-pub use server::{Limits, feed, serve, serve_within};
+pub use server::{
+    AdminDoor, Admitted, ControlDoor, Door, Group, Limits, feed, serve, serve_admin, serve_within,
+};
 pub use span::{Count, Span};
 pub use timestamp::{NotATimestamp, Timestamp};

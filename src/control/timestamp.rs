@@ -36,6 +36,13 @@ impl Timestamp {
         self.0
     }
 
+    /// Seconds since the epoch, with their milliseconds.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        // Exact: the year 9999 in milliseconds is far below 2^53.
+        self.0 as f64 / 1000.0
+    }
+
     /// How long this moment lies after `earlier`; nothing when it lies before
     /// it, since the wall clock may be set back.
     #[must_use]

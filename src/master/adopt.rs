@@ -58,10 +58,13 @@ impl Master {
         // What needs a restart stays as the master was started.
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
+        config.control = kept.control;
         config.log.format = kept.log.format;
         config.log.worker_output = kept.log.worker_output;
         self.sink
             .set_level(super::start::log_level(config.log.level));
+        let wanted = std::mem::take(&mut self.loaded.config.admin);
+        self.loaded.config.admin = self.move_admin(kept.admin, wanted);
         self.follow_program();
         Adopted {
             warnings,

@@ -2,6 +2,7 @@
 
 use super::Master;
 use crate::config;
+use crate::control::metrics::exposition;
 use crate::control::view::{
     ConfigValue, ConfigView, HistoryView, LogLine, LogsView, OperationState, Stream,
 };
@@ -34,7 +35,7 @@ impl Master {
                 ready: self.fleet.is_serving(),
                 detail: self.sentence(),
             },
-            Call::Metrics => Answer::Text(self.metrics()),
+            Call::Metrics => Answer::Text(exposition(&self.metrics())),
             Call::Start { kind, by } => match self.start_operation(kind, by) {
                 Ok(operation) => Answer::Operation(operation),
                 Err(error) => error.into(),

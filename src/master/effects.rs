@@ -4,7 +4,7 @@ use super::Master;
 use super::hooks::Hook;
 use super::operations::FIRST;
 use crate::control::Event;
-use crate::control::view::{OperationKind, OperationResult, OperationView};
+use crate::control::view::{OperationKind, OperationResult};
 use crate::fleet::{Effect, Failure, OperationId, Outcome, Refusal};
 
 /// The exit code of a first generation that never became ready.
@@ -50,7 +50,6 @@ impl Master {
         let Some(view) = self.operations.view(operation) else {
             return;
         };
-        self.count_rollout(&view, outcome);
         let failed = matches!(
             result,
             OperationResult::Failed | OperationResult::Incomplete
@@ -73,21 +72,6 @@ impl Master {
         });
         if let Outcome::Scaled(workers) = outcome {
             self.scaled_to(workers, view.by);
-        }
-    }
-
-    /// Each rollout once: the calls that joined it share its end.
-    fn count_rollout(&mut self, view: &OperationView, outcome: Outcome) {
-        if view.joined.is_some() || !super::operations::is_rollout(view.kind) {
-            return;
-        }
-        match outcome {
-            Outcome::Active(_) if view.kind == OperationKind::Rollback => {
-                self.counts.rolled_back += 1;
-            }
-            Outcome::Active(_) => self.counts.succeeded += 1,
-            Outcome::Failed(..) | Outcome::NotUndone(..) => self.counts.failed += 1,
-            _ => {}
         }
     }
 

@@ -202,7 +202,11 @@ impl Master {
     /// What people should know at any time.
     pub(super) fn standing_warnings(&self) -> Vec<String> {
         let lacking = self.groups.lacking.values();
-        self.warnings.iter().chain(lacking).cloned().collect()
+        let standing = self.warnings.iter().chain(lacking).map(String::as_str);
+        standing
+            .chain(self.admin.trouble())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// SIGKILL for everybody in it.

@@ -37,6 +37,7 @@ pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<(Release,
     faults.extend(unix_paths(loaded));
     faults.extend(bounds_of_machine(loaded));
     faults.extend(hook_programs(loaded));
+    faults.extend(super::access::faults(loaded));
     if let Ok(release) = &release
         && let (own, wanted) = (Owner::current(), release.owner())
         && own.uid != 0

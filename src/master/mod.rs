@@ -12,6 +12,8 @@
 //! | `turn` | the loop: what is waited for |
 //! | `signals` | what a signal means |
 //! | `calls` | what the control API asks |
+//! | `access` | who may give orders |
+//! | `admin` | metrics and health over TCP |
 //! | `operations` | who waits for what, and what became of it |
 //! | `request` | from a call to a release to an event of the fleet |
 //! | `adopt` | a config that was read again: what is in force at once |
@@ -46,10 +48,14 @@
 //! | `listeners` | repairs of listeners |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
+//! | `metrics` | what the metrics say |
+//! | `tally` | how upgrades ended, and how long they took |
 //! | `usage` | what workers use, for the metrics |
 //! | `sentence` | what systemd is told |
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
+mod access;
+mod admin;
 mod adopt;
 mod asking;
 mod baking;
@@ -70,6 +76,7 @@ mod launch;
 mod lineup;
 mod listeners;
 mod lookup;
+mod metrics;
 mod notes;
 mod notices;
 mod on_change;
@@ -87,6 +94,7 @@ mod state_dir;
 mod status;
 mod steps;
 mod sticky;
+mod tally;
 mod turn;
 mod unanswered;
 mod usage;
@@ -99,12 +107,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Loaded, Sources};
-use crate::control::view::UpgradesView;
-use crate::control::{Event, EventLog, Severity, Timestamp};
+use crate::config::{Address, Config, Loaded, Sources};
+use crate::control::{ControlDoor, Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
@@ -151,6 +157,8 @@ enum Input {
     ProgramLost(io::Error),
     /// What this operation leaves is in the state directory, or could not be written.
     Kept(OperationId, Outcome, Result<(), String>),
+    /// `[admin] listen` was opened at this address, or could not be.
+    Admin(Address, Result<admin::Bound, String>),
 }
 
 /// Everything that the one thread owns.
@@ -191,12 +199,13 @@ struct Master {
     operations: Operations,
     inputs: mpsc::Sender<Input>,
     /// Takes a control socket that was bound again to the server.
-    renewed: mpsc::Sender<UnixListener>,
+    renewed: mpsc::Sender<ControlDoor>,
+    admin: admin::Admin,
     lines: output::Lines,
     warnings: Vec<String>,
     /// The runtime directory is not where the command line looks by itself.
     elsewhere: bool,
-    counts: UpgradesView,
+    upgrades: tally::Tally,
     /// Workers started again inside a generation.
     restarts: u64,
     /// Set when the fleet is done: the exit code.

@@ -7,6 +7,7 @@ use super::Master;
 use super::effects::millis;
 use super::hooks::Hook;
 use super::releases::Manner;
+use super::tally::End;
 use super::worker::{Bake, GenerationInfo};
 use crate::control::Event;
 use crate::control::view::OperationState;
@@ -120,6 +121,7 @@ impl Master {
     }
 
     fn generation_starts(&mut self, number: GenerationNumber, release: ReleaseId) {
+        self.upgrades.begins(number);
         let rollouts = |state: OperationState| {
             self.operations
                 .find(|view| super::operations::is_rollout(view.kind) && view.state == state)
@@ -218,6 +220,16 @@ impl Master {
         }
         self.lineup_is_in_force(number);
         self.follow_program();
+        let back = self
+            .fleet
+            .generation(number)
+            .is_some_and(|held| held.stands_for != number);
+        let end = if back {
+            End::RolledBack
+        } else {
+            End::Succeeded
+        };
+        self.upgrades.ends(number, previous.map(|_| end));
         self.tell(&Event::GenerationActive {
             generation: number,
             previous,
@@ -262,6 +274,7 @@ impl Master {
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
         }
+        self.upgrades.ends(number, served.map(|_| End::Failed));
     }
 
     fn generation_ended(&mut self, number: GenerationNumber) {

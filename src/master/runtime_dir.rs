@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use rustix::fs::inotify::{self, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::time::sleep;
 
+use super::access::Access;
 use super::{Input, Master};
+use crate::control::ControlDoor;
 use crate::control::paths::{self, PathError};
 use crate::fleet::WorkerId;
 use crate::process::{pollable, remove_private};
@@ -29,6 +30,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The master's runtime directory, held by a lock.
 pub(super) struct RuntimeDir {
     held: paths::RuntimeDir,
+    access: Access,
     /// Why it could not be made again, and when that is tried next.
     trouble: Option<(String, Duration)>,
     /// The rooms were made again, which nobody was told yet.
@@ -43,6 +45,7 @@ impl RuntimeDir {
         drop(held.tell_config(config));
         let runtime = Self {
             held,
+            access: Access::owner_only(),
             trouble: None,
             remade: false,
         };
@@ -81,8 +84,18 @@ impl RuntimeDir {
         self.held.path()
     }
 
-    pub(super) fn bind_control(&mut self) -> io::Result<UnixListener> {
-        self.held.bind_control()
+    /// From the next binding on, the control socket is theirs.
+    pub(super) fn let_in(&mut self, access: Access) {
+        self.access = access;
+    }
+
+    /// Binds the control socket; to be called in a runtime.
+    pub(super) fn bind_control(&mut self) -> io::Result<ControlDoor> {
+        let Access { mode, admitted } = self.access.clone();
+        let group = admitted.group.as_ref().map(|group| group.gid);
+        let listener = self.held.bind_control_as(mode, group)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        Ok(ControlDoor::new(listener, admitted))
     }
 
     fn workers(&self) -> PathBuf {
@@ -92,6 +105,11 @@ impl RuntimeDir {
     /// Where the sockets room keeps second names of unix listeners.
     pub(super) fn listeners(&self) -> PathBuf {
         self.path().join("listeners")
+    }
+
+    /// Why those who may give orders cannot, if that is so.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        self.access.obstacle(self.path())
     }
 
     /// The private directory of one worker.
@@ -127,7 +145,7 @@ impl RuntimeDir {
     }
 
     /// Makes everything again, and gives the new control socket.
-    fn restore(&mut self) -> Result<UnixListener, String> {
+    fn restore(&mut self) -> Result<ControlDoor, String> {
         self.restore_rooms()?;
         let path = self.path().display().to_string();
         self.bind_control()
@@ -211,11 +229,10 @@ impl Master {
     }
 
     fn renew_control(&mut self) -> Result<(), String> {
-        let socket = self.runtime.restore()?;
-        let socket = tokio::net::UnixListener::from_std(socket).map_err(|e| e.to_string())?;
+        let door = self.runtime.restore()?;
         self.runtime.trouble = None;
         // The server takes it in its next turn; when it is gone, so are we.
-        self.renewed.try_send(socket).map_err(|e| e.to_string())
+        self.renewed.try_send(door).map_err(|e| e.to_string())
     }
 
     fn tell_trouble(&mut self, why: String) {

@@ -11,6 +11,8 @@ use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::access::Access;
+use super::admin::{self, Admin, Bound};
 use super::groups::{self, Groups, Lacking};
 use super::lookup::look_up_with;
 use super::operations::Operations;
@@ -25,7 +27,6 @@ use super::worker::Workers;
 use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
 use crate::control::paths::{Places, is_found};
-use crate::control::view::UpgradesView;
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
 use crate::logging::{self, Sink, visible};
@@ -130,7 +131,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
         None => Places::from_env().all_for(&name),
     };
     let file = start.sources.file.clone();
-    let (runtime, told) =
+    let (mut runtime, told) =
         RuntimeDir::take_first(&places, &name, file.as_deref()).map_err(|error| {
             Refusal::failed(holders::of_directory(&error, file.as_deref(), elsewhere))
         })?;
@@ -141,6 +142,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let (request, kept_warnings) = Overrides::open(start.state_dir, &name);
     let (release, manner) = first_release(&loaded, &request)?;
     let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
+    runtime.let_in(Access::of(&loaded.config.control).map_err(Refusal::failed)?);
     raise_nofile().map_err(Refusal::failed)?;
     become_subreaper().map_err(Refusal::failed)?;
     let launcher = Launcher::open().map_err(|error| {
@@ -149,8 +151,11 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let kept = runtime.listeners();
     let (listeners, warnings) = sockets::open(&loaded.config.listen, early.inherited, Some(&kept))
         .map_err(|error| Refusal::failed(holders::of_address(error, file.as_deref())))?;
-    let shortage = Vec::from_iter(room::shortage(&loaded.config, listeners.len()));
-    let warnings = [told, kept_warnings, warnings, shortage].concat();
+    let mut warnings = [told, kept_warnings, warnings].concat();
+    warnings.extend(room::shortage(&loaded.config, listeners.len()));
+    warnings.extend(runtime.obstacle());
+    let admin = loaded.config.admin.listen.as_ref().map(admin::bind);
+    let admin = admin.transpose().map_err(Refusal::failed)?;
     let sink = open_log(&loaded, &name)?;
     let runtime_of_tasks = runtime::Builder::new_current_thread()
         .enable_io()
@@ -166,6 +171,7 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
             launcher,
             listeners,
             request,
+            admin,
             warnings,
             sink: sink.clone(),
             notifier: early.notifier,
@@ -223,6 +229,7 @@ struct Parts {
     launcher: Launcher,
     listeners: Vec<Listener>,
     request: Overrides,
+    admin: Option<Bound>,
     warnings: Vec<String>,
     sink: Sink,
     notifier: Notifier,
@@ -233,10 +240,11 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
     let events = EventLog::new();
     let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING);
     let (inputs, waiting_inputs) = mpsc::channel(INPUTS_WAITING);
-    let socket = parts.runtime.bind_control()?;
-    let socket = tokio::net::UnixListener::from_std(socket)?;
-    let (renewed, sockets) = mpsc::channel(1);
-    let server = tokio::spawn(control::serve(socket, sockets, calls, events.clone()));
+    let door = parts.runtime.bind_control()?;
+    let (renewed, doors) = mpsc::channel(1);
+    let mut admin = Admin::new(calls.clone(), events.clone());
+    let server = tokio::spawn(control::serve(door, doors, calls, events.clone()));
+    parts.admin.map_or(Ok(()), |bound| admin.serve(bound))?;
     let watch = Watch::new(&parts.listeners)?.looking_every(LOOK_EVERY)?;
     let sources = turn::Sources::new(Signals::open()?, waiting_calls, waiting_inputs, watch)?;
     let origin = Instant::now();
@@ -276,9 +284,10 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         operations: Operations::new(seed),
         inputs,
         renewed,
+        admin,
         warnings: parts.warnings,
         elsewhere,
-        counts: UpgradesView::default(),
+        upgrades: super::tally::Tally::default(),
         restarts: 0,
         finished: None,
         fatal: None,
@@ -316,6 +325,7 @@ async fn live(
     master.answer_held_back();
     master.leave_groups().await;
     master.events.close();
+    master.admin.end().await;
     master.runtime.clear();
     for listener in std::mem::take(&mut master.listeners) {
         if let Err(error) = listener.close() {
@@ -340,10 +350,14 @@ fn greet(master: &Master) {
         true => format!(" --runtime-dir {}", master.runtime.path().display()),
         false => String::new(),
     };
+    let metrics = master.admin.address();
+    let metrics = metrics.map_or_else(String::new, |at| {
+        format!("\n  metrics: curl http://{at}/metrics")
+    });
     // A closed terminal is no reason not to serve.
     drop(writeln!(
         io::stderr(),
-        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}",
+        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}{metrics}",
         match addresses.is_empty() {
             true => "no listeners".to_owned(),
             false => format!("listens on {}", addresses.join(", ")),

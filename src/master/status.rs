@@ -1,15 +1,15 @@
-//! What `status` and the metrics say.
+//! What `status` says.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Master;
 use super::count::Count;
+use super::metrics::state_of;
 use super::worker::Verdict;
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
-    ReleaseView, SessionsView, Status, WorkerState, WorkerView,
+    ReleaseView, SessionsView, Status, WorkerView,
 };
 use crate::fleet::{Generation, Moment, Process, Slot, Stage, State, WorkerId};
 use crate::process::{self, Changed, Release};
@@ -47,7 +47,7 @@ impl Master {
             listeners: self.listener_views(count),
             generations,
             sessions: SessionsView::default(),
-            upgrades: self.counts,
+            upgrades: self.upgrades.counts(),
             last_upgrade: self
                 .operations
                 .last_upgrade()
@@ -58,6 +58,7 @@ impl Master {
             uncounted,
             sticky: self.sticky_sentence(),
             scaled: self.scaled_sentence(),
+            admin: self.admin.address().map(str::to_owned),
             warnings: self.standing_warnings(),
         }
     }
@@ -104,17 +105,10 @@ impl Master {
         let held = self.workers.get(id);
         let held = held.filter(|_| slot.process != Process::Absent);
         let ready = held.and_then(|worker| worker.ready.as_ref());
-        let state = match slot.process {
-            Process::Starting => WorkerState::Starting,
-            Process::Ready => WorkerState::Ready,
-            Process::Draining | Process::Killed => WorkerState::Draining,
-            Process::Absent if slot.wanted => WorkerState::Starting,
-            Process::Absent => WorkerState::Exited,
-        };
         WorkerView {
             id: id.to_string(),
             pid: held.and_then(|worker| worker.pid()),
-            state,
+            state: state_of(slot),
             ready_ms: ready.map(|ready| ready.after_ms),
             ready_by: ready.map(|ready| ready.by.clone()),
             status: held.and_then(|worker| worker.status.clone()),
@@ -122,83 +116,6 @@ impl Master {
             restarts: slot.life,
             connections: held.and_then(|_| count?.connections.get(&id).copied()),
         }
-    }
-
-    /// Prometheus' text format (version 0.0.4).
-    pub(super) fn metrics(&mut self) -> String {
-        let status = self.status();
-        let mut text = String::new();
-        let mut metric = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (labels, value) in samples {
-                let _ = writeln!(text, "{name}{labels} {value}");
-            }
-        };
-        let build = format!("{{version=\"{}\"}}", status.version);
-        metric(
-            "handover_build_info",
-            "gauge",
-            "The handover that runs.",
-            &[(build, 1)],
-        );
-        let generation = u64::from(status.generation);
-        let none = String::new;
-        metric(
-            "handover_generation",
-            "gauge",
-            "The active generation.",
-            &[(none(), generation)],
-        );
-        let workers = status.generations.iter().flat_map(|held| &held.workers);
-        let states = [
-            WorkerState::Starting,
-            WorkerState::Ready,
-            WorkerState::Draining,
-        ];
-        let counted = states.map(|state| {
-            let count = workers
-                .clone()
-                .filter(|worker| worker.state == state)
-                .count();
-            (format!("{{state=\"{state}\"}}"), count as u64)
-        });
-        metric(
-            "handover_workers",
-            "gauge",
-            "Worker processes by state.",
-            &counted,
-        );
-        let upgrades = [
-            ("succeeded", status.upgrades.succeeded),
-            ("failed", status.upgrades.failed),
-            ("rolled_back", status.upgrades.rolled_back),
-        ];
-        let upgrades = upgrades.map(|(result, n)| (format!("{{result=\"{result}\"}}"), n));
-        metric(
-            "handover_upgrades_total",
-            "counter",
-            "Upgrades by how they ended, each once: to a new release, not at all, or back to an earlier one (rollback).",
-            &upgrades,
-        );
-        let restarts = [(none(), self.restarts)];
-        let help = "Workers started again inside a generation.";
-        metric("handover_worker_restarts_total", "counter", help, &restarts);
-        let help = "Connections that workers of draining generations still hold; without a value where they \
-                    cannot be counted.";
-        let left = draining_connections(&status).map(|left| (none(), left));
-        let left = left.as_slice();
-        metric("handover_draining_connections", "gauge", help, left);
-        let queues = status.listeners.iter().filter_map(|listener| {
-            Some((
-                format!("{{listener=\"{}\"}}", listener.name),
-                u64::from(listener.queue?),
-            ))
-        });
-        let queues: Vec<(String, u64)> = queues.collect();
-        let help = "Connections that wait in the listener's accept queue.";
-        metric("handover_listener_queue", "gauge", help, &queues);
-        text
     }
 }
 
@@ -233,16 +150,6 @@ pub(super) fn listener_view(
         ready: member.entry.ready,
         note: listener.overlap_note().map(str::to_owned),
     }
-}
-
-/// None when one of those that drain is not counted.
-fn draining_connections(status: &Status) -> Option<u64> {
-    let draining = status.generations.iter();
-    let draining = draining.filter(|held| held.drain_deadline.is_some());
-    let mut living = draining
-        .flat_map(|held| &held.workers)
-        .filter(|worker| worker.pid.is_some());
-    living.try_fold(0, |sum, worker| Some(sum + worker.connections?))
 }
 
 fn release_view(release: &Release) -> ReleaseView {

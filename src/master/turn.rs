@@ -97,6 +97,7 @@ impl Master {
                 "upgrade.on_change: the program cannot be watched any more ({error}): changes are not noticed"
             )),
             Input::Kept(operation, outcome, done) => self.on_kept(operation, outcome, done),
+            Input::Admin(address, bound) => self.on_admin(address, bound),
         }
     }
 

@@ -1,7 +1,6 @@
 //! What workers use, for the metrics: looked up by a thread, since a thousand workers have two thousand files.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Master;
 use crate::control::Answer;
+use crate::control::metrics::{Family, exposition};
 use crate::fleet::WorkerId;
 use crate::process::{Subject, Usage, usage};
 
@@ -19,7 +19,7 @@ pub(super) type Spent = Arc<Mutex<BTreeMap<WorkerId, Duration>>>;
 impl Master {
     /// All metrics; those that take time come from a thread, which answers.
     pub(super) fn answer_metrics(&mut self, reply: oneshot::Sender<Answer>) {
-        let mut text = self.metrics();
+        let mut families = self.metrics();
         let (mut ids, mut subjects) = (Vec::new(), Vec::new());
         for (id, worker) in &self.workers.all {
             if let Some(leader) = worker.pid() {
@@ -35,8 +35,8 @@ impl Master {
             let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
             let used = usage(&subjects);
             let used = monotonic(&mut spent, ids.into_iter().zip(used));
-            write(&mut text, &used);
-            drop(reply.send(Answer::Text(text)));
+            families.extend(used_by_workers(&used));
+            drop(reply.send(Answer::Text(exposition(&families))));
         });
     }
 }
@@ -57,31 +57,24 @@ fn monotonic(
     used
 }
 
-/// Prometheus' text format (version 0.0.4).
-fn write(text: &mut String, used: &[(WorkerId, Usage)]) {
-    let mut metric = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Usage) -> String| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (id, usage) in used {
-            let (generation, value) = (id.generation, value(usage));
-            let _ = writeln!(
-                text,
-                "{name}{{worker=\"{id}\",generation=\"{generation}\"}} {value}"
-            );
-        }
-    };
-    metric(
+fn used_by_workers(used: &[(WorkerId, Usage)]) -> [Family; 2] {
+    let memory = Family::gauge(
         "handover_worker_memory_bytes",
-        "gauge",
         "Memory of a worker and its processes: of its control group, else their resident sets.",
-        &|usage| usage.memory.to_string(),
     );
-    metric(
+    let cpu = Family::counter(
         "handover_worker_cpu_seconds_total",
-        "counter",
         "CPU time of a worker and its processes.",
-        &|usage| usage.cpu.as_secs_f64().to_string(),
     );
+    used.iter()
+        .fold([memory, cpu], |[memory, cpu], (id, usage)| {
+            let (worker, generation) = (id.to_string(), id.generation.to_string());
+            let labels = [("worker", worker.as_str()), ("generation", &generation)];
+            [
+                memory.sample(&labels, usage.memory),
+                cpu.sample(&labels, usage.cpu.as_secs_f64()),
+            ]
+        })
 }
 
 #[cfg(test)]
@@ -120,8 +113,7 @@ mod tests {
 
     #[test]
     fn metrics_have_worker_and_generation() {
-        let mut text = String::new();
-        write(&mut text, &[(id(1), used(4096, 1500))]);
+        let text = exposition(&used_by_workers(&[(id(1), used(4096, 1500))]));
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         let expected = [
             "handover_worker_memory_bytes{worker=\"3.1\",generation=\"3\"} 4096",

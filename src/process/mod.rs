@@ -56,7 +56,9 @@ pub use limits::{
     Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, nofile_limit, raise_nofile,
 };
 pub use output::{Pipes, Reader, Writers, short_pipe};
-pub use owner::{Owner, OwnerError, private_directory, remove_private, unknown_owner};
+pub use owner::{
+    Owner, OwnerError, gid_of, may_give_to, private_directory, remove_private, unknown_owner,
+};
 pub use pinned::Pinned;
 pub use pollable::pollable;
 pub use procfs::{Stat, is_descendant, parent, parse_stat};

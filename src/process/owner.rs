@@ -187,7 +187,11 @@ fn user_of(user: &str) -> Result<(u32, Option<User>), OwnerError> {
     Ok((uid, User::from_uid(Uid::from_raw(uid)).map_err(lookup)?))
 }
 
-fn gid_of(group: &str) -> Result<u32, OwnerError> {
+/// The number of a group by its name, or as it was written.
+///
+/// # Errors
+/// When there is no group of that name.
+pub fn gid_of(group: &str) -> Result<u32, OwnerError> {
     let lookup = |errno| OwnerError::Lookup {
         what: "group",
         name: group.to_owned(),
@@ -199,6 +203,13 @@ fn gid_of(group: &str) -> Result<u32, OwnerError> {
     group
         .parse()
         .map_err(|_| OwnerError::NoGroup(group.to_owned()))
+}
+
+/// Whether this process may give its files to this group (chown(2)).
+pub fn may_give_to(gid: u32) -> bool {
+    let own = Owner::current();
+    let supplementary = rustix::process::getgroups().unwrap_or_default();
+    own.uid == 0 || own.gid == gid || supplementary.iter().any(|group| group.as_raw() == gid)
 }
 
 fn groups_of(user: &str, gid: u32) -> Result<Vec<u32>, OwnerError> {

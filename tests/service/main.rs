@@ -1,6 +1,8 @@
 //! Whole services, as a person runs them: the real binary, real programs behind
 //! it, real clients in front.
 
+mod access;
+mod admin;
 mod apps;
 mod canary;
 mod container;
@@ -14,6 +16,8 @@ mod leftovers;
 mod limits;
 mod lineup;
 mod listeners;
+mod manual;
+mod metrics;
 mod mistakes;
 mod newcomers;
 mod on_change;
@@ -23,6 +27,7 @@ mod rolling;
 mod runtime_dir;
 mod rust_app;
 mod scaling;
+mod schemas;
 mod state_dir;
 mod support;
 mod systemd;

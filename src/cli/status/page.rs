@@ -56,6 +56,12 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
     let mut lines = vec![first.join("  ")];
     lines.extend(status.sticky.as_deref().map(clean));
     lines.extend(status.scaled.as_deref().map(clean));
+    lines.extend(
+        status
+            .admin
+            .as_deref()
+            .map(|at| format!("metrics: http://{}/metrics", clean(at))),
+    );
     for warning in &status.warnings {
         lines.push(paint.tone(Tone::Warn, &format!("warning: {}", clean(warning))));
     }

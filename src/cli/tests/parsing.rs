@@ -157,15 +157,7 @@ fn help_and_version_are_no_errors() {
 #[test]
 fn verbs_of_later_versions_say_so_and_are_not_listed() {
     let help = command().render_long_help().to_string();
-    let verbs = [
-        "completions",
-        "demo",
-        "man",
-        "sessions",
-        "sweep",
-        "top",
-        "unit",
-    ];
+    let verbs = ["demo", "sessions", "sweep", "top", "unit"];
     for verb in verbs {
         let Parsed::Later(message) = parse(words(&format!("{verb} web 4"))) else {
             panic!("{verb} is not later");

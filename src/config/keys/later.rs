@@ -62,12 +62,4 @@ pub(super) const KEYS: &[Key] = &[
         HOOK,
         "When a session has ended."
     ),
-    // [admin]
-    later_key!(
-        "admin.listen",
-        Kind::Address,
-        "",
-        "remove it; /metrics, /healthz and /readyz answer on the control socket",
-        "Read-only /metrics, /healthz and /readyz at this TCP address."
-    ),
 ];

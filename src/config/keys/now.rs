@@ -473,16 +473,23 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Account,
         "",
         Restart,
-        "Group of the control socket."
-    )
-    .later("remove it; until then the control socket belongs to the master's user alone"),
+        "Group of the control socket, whose members may give orders where control.mode lets them write; else the master's own."
+    ),
     key!(
         "control.mode",
         control.mode,
         MASK,
         "0600",
         Restart,
-        "Permissions of the control socket, octal."
-    )
-    .later("remove it; until then the control socket belongs to the master's user alone"),
+        "Permissions of the control socket, octal: 0600, or 0660 to let the group in."
+    ),
+    // [admin]
+    key!(
+        "admin.listen",
+        admin.listen,
+        Kind::Address,
+        "",
+        Live,
+        "Read-only /metrics, /healthz and /readyz at this TCP address, for anybody who reaches it."
+    ),
 ];

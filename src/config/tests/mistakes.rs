@@ -128,8 +128,13 @@ const MISTAKES: &[Mistake] = &[
     ("[sessions]\nkey = [\"ip\"]", (2, 7), "sessions.key is not available", "route = \"direct\""),
     ("[router]\nqueue = 1", (2, 9), "router.queue is not available", "route = \"direct\""),
     ("[router.tls]\nkey = \"/k\"", (2, 7), "router.tls.key is not available", "TLS"),
-    ("[control]\nmode = \"0660\"", (2, 8), "control.mode is not available", "control socket"),
-    ("[admin]\nlisten = \":9464\"", (2, 10), "admin.listen is not available", "/metrics"),
+    ("[control]\nmode = \"0666\"", (2, 8), "control.mode is 0666, which lets everybody on this machine in", "write mode = \"0660\""),
+    ("[control]\nmode = \"0060\"", (2, 8), "is 0060, which keeps the master's own user out", "write mode = \"0660\""),
+    ("[control]\nmode = \"1777\"", (2, 8), "mode", "0660"),
+    ("[admin]\nlisten = \"unix:/run/web.sock\"", (2, 10), "admin.listen needs a TCP address, not unix:/run/web.sock", "write listen = \"127.0.0.1:9464\""),
+    ("[admin]\nlisten = \"udp::9464\"", (2, 10), "needs a TCP address", "write listen = \"127.0.0.1:9464\""),
+    ("[admin]\nlisten = \"127.0.0.1:8080\"", (2, 10), "is 127.0.0.1:8080, which listen[0] serves", "such as 9464"),
+    ("[admin]\nlisten = 9464", (2, 10), "is a port without a ':'", "9464"),
     ("[hooks]\nsession_end = [\"x\"]", (2, 15), "hooks.session_end is not available", "handover upgrade"),
 ];
 

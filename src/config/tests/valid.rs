@@ -295,3 +295,59 @@ fn the_reference_has_every_key() {
 fn the_default_config_is_what_an_empty_dump_says() {
     assert_eq!(to_toml(&Config::default()).trim(), "");
 }
+
+#[test]
+fn an_admin_address_that_others_may_reach_is_said() {
+    let admin = |address: &str| {
+        let text = MINIMAL.to_owned() + &format!("[admin]\nlisten = \"{address}\"\n");
+        let warnings = loaded(&text).warnings;
+        warnings
+            .into_iter()
+            .map(|w| w.to_string())
+            .collect::<String>()
+    };
+    for local in [
+        "127.0.0.1:9464",
+        "127.8.0.1:0",
+        "[::1]:9464",
+        "localhost:9464",
+        "[::ffff:127.0.0.1]:1",
+    ] {
+        assert_eq!(admin(local), "", "{local}");
+    }
+    for open in [
+        ":9464",
+        "0.0.0.0:9464",
+        "[::]:9464",
+        "192.0.2.1:9464",
+        "metrics.lan:9464",
+    ] {
+        let said = admin(open);
+        assert!(
+            said.contains("admin.listen is ") && said.contains(open),
+            "{said}"
+        );
+        assert!(said.contains("without being asked who they are"), "{said}");
+        assert!(said.contains("write listen = \"127.0.0.1:9464\""), "{said}");
+    }
+}
+
+#[test]
+fn a_group_that_the_mode_keeps_out_is_said() {
+    let warned = |control: &str| {
+        let text = MINIMAL.to_owned() + "[control]\n" + control;
+        let warnings = loaded(&text).warnings;
+        warnings
+            .into_iter()
+            .map(|w| w.to_string())
+            .collect::<String>()
+    };
+    let said = warned("group = \"deploy\"\n");
+    assert!(
+        said.contains("control.group has no effect: control.mode is 0600"),
+        "{said}"
+    );
+    assert!(said.contains("write mode = \"0660\""), "{said}");
+    assert_eq!(warned("group = \"deploy\"\nmode = \"0660\"\n"), "");
+    assert_eq!(warned("mode = \"0620\"\n"), "");
+}

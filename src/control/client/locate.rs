@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Client;
@@ -165,7 +166,7 @@ impl Search {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => None,
                 io::ErrorKind::ConnectionRefused => Some("its master is dead".to_owned()),
-                io::ErrorKind::PermissionDenied => Some("it is another user's".to_owned()),
+                io::ErrorKind::PermissionDenied => Some(let_in(directory)),
                 _ => Some(error.to_string()),
             };
             self.saw(directory, reason);
@@ -216,6 +217,18 @@ impl Search {
             others,
             denied,
         })
+    }
+}
+
+/// Whom the control socket of `directory` lets in, for somebody whom it does not.
+fn let_in(directory: &Path) -> String {
+    let Ok(meta) = fs::metadata(paths::control_socket(directory)) else {
+        return "it is another user's".to_owned();
+    };
+    let owner = format!("it is uid {}'s", meta.uid());
+    match meta.mode() & 0o020 {
+        0 => owner,
+        _ => format!("{owner}, and open to the members of gid {}", meta.gid()),
     }
 }
 

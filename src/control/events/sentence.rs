@@ -37,6 +37,10 @@ impl fmt::Display for Event {
                 files.join(", ")
             ),
             Self::ProgramChanged { path, what } => write!(f, "{path} changed on disk: {what}"),
+            Self::AdminListening { address } => match address {
+                Some(address) => write!(f, "metrics and health are served at {address}"),
+                None => f.write_str("metrics and health are no longer served over TCP"),
+            },
             Self::Warning { message } => f.write_str(message),
             Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
             Self::ListenerRepaired { .. }

@@ -74,6 +74,13 @@ fn of_the_master() -> Vec<Known> {
             },
             "the config has a fault, nothing changed: web.toml:3:1: no",
         ),
+        (
+            "admin_listening",
+            Event::AdminListening {
+                address: Some(text("127.0.0.1:9464")),
+            },
+            "metrics and health are served at 127.0.0.1:9464",
+        ),
     ]
 }
 

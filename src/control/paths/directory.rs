@@ -172,12 +172,20 @@ impl RuntimeDir {
         self.lock.as_fd()
     }
 
-    /// Binds the control socket, with mode 0600, in place of what a dead
+    /// Binds the control socket for its owner alone.
+    ///
+    /// # Errors
+    /// As [`bind_control_as`](Self::bind_control_as).
+    pub fn bind_control(&mut self) -> io::Result<UnixListener> {
+        self.bind_control_as(0o600, None)
+    }
+
+    /// Binds the control socket, with this mode and group, in place of what a dead
     /// master left. It is non-blocking, as tokio wants it.
     ///
     /// # Errors
-    /// As socket(2), bind(2), listen(2) and rename(2).
-    pub fn bind_control(&mut self) -> io::Result<UnixListener> {
+    /// As socket(2), bind(2), chown(2), listen(2) and rename(2).
+    pub fn bind_control_as(&mut self, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
         let path = self.control_socket();
         let fresh = self.path.join(format!("{CONTROL_SOCKET}.new"));
         remove_if_there(&fresh)?;
@@ -187,7 +195,9 @@ impl RuntimeDir {
         // moment in which others could connect.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(&fresh)?)?;
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+        // The group first: nobody of another one is let in for a moment.
+        std::os::unix::fs::chown(&fresh, None, group)?;
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(mode))?;
         listen(&socket, BACKLOG)?;
         self.control = file_id(&fresh);
         fs::rename(&fresh, &path)?;

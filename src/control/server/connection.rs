@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, Watched};
+use super::door::Guest;
 use super::{Context, handler};
-use crate::control::Caller;
 
 /// Headers of a request; curl sends four.
 const HEADERS_MAX: usize = 64;
@@ -27,7 +27,7 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 /// limit, or the event log is closed.
 pub(super) async fn drive<S>(
     stream: S,
-    caller: Caller,
+    guest: Guest,
     context: Arc<Context>,
     activity: Arc<Activity>,
 ) where
@@ -41,7 +41,7 @@ pub(super) async fn drive<S>(
         async move {
             let response = match activity.lengths_conflict() {
                 true => handler::two_lengths(),
-                false => handler::respond(request, caller, &context).await,
+                false => handler::respond(request, guest, &context).await,
             };
             Ok::<_, Infallible>(response.map(|body| body.tracked(activity)))
         }

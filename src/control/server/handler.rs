@@ -10,31 +10,32 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::door::Guest;
 use super::order::order;
 use super::query::Query;
 use super::route::{self, Route};
 use super::stream::EventStream;
 use super::{Context, reply};
 use crate::control::view::{EventView, EventsView, OperationResult, OperationView};
-use crate::control::{Answer, ApiError, Call, Caller, ErrorKind, OperationRequest};
+use crate::control::{Answer, ApiError, Call, ErrorKind, OperationRequest};
 
 /// Answers `request`, whatever it is.
 pub(super) async fn respond<B>(
     request: Request<B>,
-    caller: Caller,
+    guest: Guest,
     context: &Context,
 ) -> Response<Body>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (route, names) = match route::find(request.method(), request.uri().path()) {
+    let (route, names) = match route::find(guest, request.method(), request.uri().path()) {
         Ok(found) => found,
         Err(refusal) => return reply::no_route(&refusal),
     };
     let answer = async {
         let query = Query::parse(request.uri().query().unwrap_or(""), names)?;
-        context.answer(route, &query, request, caller).await
+        context.answer(route, &query, request, guest).await
     };
     answer
         .await
@@ -54,7 +55,7 @@ impl Context {
         route: Route,
         query: &Query,
         request: Request<B>,
-        caller: Caller,
+        guest: Guest,
     ) -> Result<Response<Body>, ApiError>
     where
         B: HttpBody<Data = Bytes>,
@@ -95,6 +96,10 @@ impl Context {
                 self.operation(Call::Operation(id), wait).await
             }
             Route::Start(kind) => {
+                let Guest::Caller(by) = guest else {
+                    let message = "orders are given on the control socket";
+                    return Err(ApiError::new(ErrorKind::Forbidden, message));
+                };
                 let wait = query
                     .get("wait", "true, false or drained")?
                     .unwrap_or(Wait::Ended);
@@ -107,7 +112,7 @@ impl Context {
                 } else {
                     wait
                 };
-                self.operation(Call::Start { kind, by: caller }, wait).await
+                self.operation(Call::Start { kind, by }, wait).await
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::activity::Activity;
+use super::door::Guest;
 use super::{Context, Limits, connection};
 use crate::control::view::{OperationResult, OperationView};
 use crate::control::{Answer, Call, Caller, EventLog, Request};
@@ -35,7 +36,7 @@ pub async fn feed(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         limits,
     });
     let (client, server) = tokio::io::duplex(64 * 1024);
-    let caller = Caller { uid: 0, pid: 1 };
+    let guest = Guest::Caller(Caller { uid: 0, pid: 1 });
     let exchange = async {
         let (mut reader, mut writer) = tokio::io::split(client);
         let mut answer = Vec::new();
@@ -49,7 +50,7 @@ pub async fn feed(bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         let _ = tokio::join!(
             send,
             reader.read_to_end(&mut answer),
-            connection::drive(server, caller, context, Activity::new()),
+            connection::drive(server, guest, context, Activity::new()),
             say_yes(asked),
         );
         answer

@@ -1,8 +1,10 @@
-//! The server: HTTP/1.1 over the unix socket, every part of it bounded.
+//! The server: HTTP/1.1 over the unix socket and, read-only, over TCP; every part of it bounded.
 
 mod activity;
+mod admitted;
 mod body;
 mod connection;
+mod door;
 mod handler;
 mod heads;
 mod hostile;
@@ -21,15 +23,17 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::is_scarce;
 
-use super::{ApiError, Caller, ErrorKind, Event, EventLog, Request};
+use super::{ApiError, ErrorKind, Event, EventLog, Request};
 use activity::Activity;
+pub use admitted::{Admitted, Group};
+pub use door::{AdminDoor, ControlDoor, Door};
 pub use hostile::feed;
 
 /// Descriptors that are left to the rest of the master: callers must not take those that a worker is started with.
@@ -99,31 +103,56 @@ impl Limits {
             ..limits
         }
     }
+
+    /// For a door that asks nobody who they are: fewer connections, smaller requests, less patience.
+    #[must_use]
+    pub fn for_anybody() -> Self {
+        let limits = Self::for_this_process();
+        Self {
+            connections: limits.connections.div_ceil(4),
+            refusals: limits.refusals.div_ceil(4),
+            head_bytes: 8 * 1024,
+            body_bytes: 0,
+            head_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(10),
+            ..limits
+        }
+    }
 }
 
-/// Serves the control API on `listener`, and on what comes from `renewed` in
-/// its place, until `events` is closed.
+/// Serves the control API to callers of the control socket.
 ///
 /// Every call goes to whoever reads `calls`, who must answer each soon; what
 /// takes its time is an [`Answer::Operation`](super::Answer::Operation). After
 /// [`EventLog::close`] no connection is accepted, streams end, what can be
-/// answered is answered, and the future is ready within a second. Dropping it
-/// closes every connection at once.
+/// answered is answered, and the future is ready within a second; so it is when the sender of
+/// `renewed` is gone, which gives new doors in the place of the last. Dropping the future closes
+/// every connection at once.
 ///
 /// It spawns a task for each connection: it must run on a tokio runtime.
 pub async fn serve(
-    listener: UnixListener,
-    renewed: mpsc::Receiver<UnixListener>,
+    door: ControlDoor,
+    renewed: mpsc::Receiver<ControlDoor>,
     calls: mpsc::Sender<Request>,
     events: EventLog,
 ) {
-    serve_within(listener, renewed, calls, events, Limits::for_this_process()).await;
+    serve_within(door, renewed, calls, events, Limits::for_this_process()).await;
 }
 
-/// [`serve`] with other limits.
-pub async fn serve_within(
-    mut listener: UnixListener,
-    mut renewed: mpsc::Receiver<UnixListener>,
+/// As [`serve`], for anybody: `/metrics`, `/healthz` and `/readyz`, and nothing else.
+pub async fn serve_admin(
+    door: AdminDoor,
+    renewed: mpsc::Receiver<AdminDoor>,
+    calls: mpsc::Sender<Request>,
+    events: EventLog,
+) {
+    serve_within(door, renewed, calls, events, Limits::for_anybody()).await;
+}
+
+/// Either with other limits.
+pub async fn serve_within<D: Door>(
+    mut door: D,
+    mut renewed: mpsc::Receiver<D>,
     calls: mpsc::Sender<Request>,
     events: EventLog,
     limits: Limits,
@@ -131,7 +160,6 @@ pub async fn serve_within(
     let mut server = Server {
         places: Arc::new(Semaphore::new(limits.connections)),
         refusals: Arc::new(Semaphore::new(limits.refusals)),
-        owner: rustix::process::geteuid().as_raw(),
         context: Arc::new(Context {
             calls,
             events,
@@ -141,9 +169,9 @@ pub async fn serve_within(
         open: VecDeque::new(),
         warned: None,
     };
-    server.run(&mut listener, &mut renewed).await;
+    server.run(&mut door, &mut renewed).await;
     // A client that connects now gets "connection refused", not silence.
-    drop(listener);
+    drop(door);
     server.finish().await;
 }
 
@@ -157,8 +185,6 @@ pub(in crate::control) struct Context {
 
 struct Server {
     context: Arc<Context>,
-    /// The user that the master runs as.
-    owner: u32,
     places: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
     tasks: JoinSet<()>,
@@ -169,11 +195,7 @@ struct Server {
 }
 
 impl Server {
-    async fn run(
-        &mut self,
-        listener: &mut UnixListener,
-        renewed: &mut mpsc::Receiver<UnixListener>,
-    ) {
+    async fn run<D: Door>(&mut self, door: &mut D, renewed: &mut mpsc::Receiver<D>) {
         let events = self.context.events.clone();
         let mut closed = std::pin::pin!(events.closed());
         loop {
@@ -181,12 +203,15 @@ impl Server {
                 () = &mut closed => return,
                 // Ended tasks are let go of as they end.
                 Some(_) = self.tasks.join_next() => self.forget_ended(),
-                // Its path was removed: nobody finds the old one any more.
-                Some(new) = renewed.recv() => *listener = new,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream),
+                // Its path was removed, or its address changed: nobody is to find the old one any more.
+                new = renewed.recv() => match new {
+                    Some(new) => *door = new,
+                    None => return,
+                },
+                accepted = door.accept() => match accepted {
+                    Ok(stream) => self.admit(door, stream),
                     Err(error) => {
-                        let Some(pause) = self.on_accept_error(&error) else { continue };
+                        let Some(pause) = self.on_accept_error(D::NAME, &error) else { continue };
                         tokio::select! {
                             () = &mut closed => return,
                             () = sleep(pause) => {}
@@ -197,18 +222,12 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, stream: UnixStream) {
-        let caller = match stream.peer_cred() {
-            Ok(peer) => Caller {
-                uid: peer.uid(),
-                pid: peer.pid().unwrap_or(0),
-            },
-            // Without a name nobody comes in.
-            Err(_) => return,
+    fn admit<D: Door>(&mut self, door: &D, stream: D::Stream) {
+        let guest = match door.guest(&stream) {
+            Ok(guest) => guest,
+            Err(None) => return,
+            Err(Some(error)) => return self.refuse(stream, error),
         };
-        if let Some(error) = forbidden(caller, self.owner) {
-            return self.refuse(stream, error);
-        }
         // Taken here and not by the task: a burst that comes before any task runs counts too.
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let crowded = is_scarce(stream.as_fd(), DESCRIPTORS_RESERVED);
@@ -231,7 +250,7 @@ impl Server {
                 None => places.acquire_owned().await,
             };
             if let Ok(_place) = place {
-                connection::drive(stream, caller, context, activity).await;
+                connection::drive(stream, guest, context, activity).await;
             }
         });
         self.open.push_back((watched, task));
@@ -258,7 +277,10 @@ impl Server {
         true
     }
 
-    fn refuse(&mut self, stream: UnixStream, error: ApiError) {
+    fn refuse<S>(&mut self, stream: S, error: ApiError)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         if let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() {
             self.tasks.spawn(async move {
                 refuse::refuse(stream, error).await;
@@ -268,7 +290,7 @@ impl Server {
     }
 
     /// How long to wait after `error`; none where the next try may succeed.
-    fn on_accept_error(&mut self, error: &io::Error) -> Option<Duration> {
+    fn on_accept_error(&mut self, door: &str, error: &io::Error) -> Option<Duration> {
         if Errno::from_io_error(error) == Some(Errno::CONNABORTED) {
             return None;
         }
@@ -279,7 +301,7 @@ impl Server {
             .is_none_or(|last| now.duration_since(last) >= again)
         {
             self.warned = Some(now);
-            let message = format!("the control socket cannot accept a connection: {error}");
+            let message = format!("{door} cannot accept a connection: {error}");
             self.context.events.push(&Event::Warning { message });
         }
         Some(self.context.limits.pause)
@@ -291,19 +313,6 @@ impl Server {
         // What did not end in time is ended by dropping its task.
         let _ = timeout(linger, all).await;
     }
-}
-
-/// Only root and the master's own user give orders.
-fn forbidden(caller: Caller, owner: u32) -> Option<ApiError> {
-    if caller.uid == 0 || caller.uid == owner {
-        return None;
-    }
-    let message = format_args!(
-        "uid {} may not speak to this master, which runs as uid {owner}",
-        caller.uid
-    );
-    let error = ApiError::new(ErrorKind::Forbidden, message);
-    Some(error.hint(format_args!("ask as root or as uid {owner}")))
 }
 
 #[cfg(test)]

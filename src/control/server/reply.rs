@@ -8,11 +8,9 @@ use serde::Serialize;
 use super::body::Body;
 use super::route::NoRoute;
 use super::stream::EventStream;
-use crate::control::{ApiError, ErrorBody};
+use crate::control::{ApiError, ErrorBody, metrics};
 
 const JSON: &str = "application/json";
-/// The text format of Prometheus, version 0.0.4, which is also good as plain text.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// `json` as it is.
 pub(super) fn json(status: StatusCode, json: &Bytes) -> Response<Body> {
@@ -31,9 +29,9 @@ pub(super) fn view(status: StatusCode, view: &impl Serialize) -> Response<Body> 
     }
 }
 
-/// A text for people or Prometheus.
+/// A text for Prometheus, whose content type is good for people, too.
 pub(super) fn text(status: StatusCode, text: String) -> Response<Body> {
-    build(status, TEXT, Body::whole(text.into()))
+    build(status, metrics::CONTENT_TYPE, Body::whole(text.into()))
 }
 
 /// A stream that ends when the log does.

@@ -2,6 +2,7 @@
 
 use hyper::Method;
 
+use super::door::Guest;
 use crate::control::view::OperationKind;
 use crate::control::{ApiError, ErrorKind};
 
@@ -89,22 +90,34 @@ const TABLE: &[Entry] = &[
     entry("POST", "/v1/stop", WAIT, |_| {
         Route::Start(OperationKind::Stop)
     }),
+];
+
+/// How the service does: what anybody may ask.
+const PROBES: &[Entry] = &[
     entry("GET", "/healthz", &[], |_| Route::Healthz),
     entry("GET", "/readyz", &[], |_| Route::Readyz),
     entry("GET", "/metrics", &[], |_| Route::Metrics),
 ];
 
+fn open_to(guest: Guest) -> impl Iterator<Item = &'static Entry> {
+    let all: &[Entry] = match guest {
+        Guest::Caller(_) => TABLE,
+        Guest::Anybody => &[],
+    };
+    all.iter().chain(PROBES)
+}
+
 /// The route of a request, and the names that its query may have.
 pub(super) fn find(
+    guest: Guest,
     method: &Method,
     path: &str,
 ) -> Result<(Route, &'static [&'static str]), NoRoute> {
-    let Some((entry, id)) = TABLE
-        .iter()
-        .find_map(|entry| matches(entry.path, path).map(|id| (entry, id)))
+    let Some((entry, id)) =
+        open_to(guest).find_map(|entry| matches(entry.path, path).map(|id| (entry, id)))
     else {
         return Err(NoRoute {
-            error: no_such_path(path),
+            error: no_such_path(guest, path),
             allow: None,
         });
     };
@@ -141,29 +154,35 @@ fn is_id(segment: &str) -> bool {
     (1..=64).contains(&segment.len()) && segment.bytes().all(allowed)
 }
 
-fn no_such_path(path: &str) -> ApiError {
+fn no_such_path(guest: Guest, path: &str) -> ApiError {
     let path: String = path.chars().take(100).collect();
-    let routes: Vec<String> = TABLE
-        .iter()
+    let routes: Vec<String> = open_to(guest)
         .map(|entry| format!("{} {}", entry.method, entry.path.replace('*', "ID")))
         .collect();
     let error = ApiError::not_found(format_args!("there is no {path}"));
-    error.hint(format_args!("there are {}", routes.join(", ")))
+    let elsewhere = match guest {
+        Guest::Caller(_) => "",
+        Guest::Anybody => "; the control socket has more",
+    };
+    error.hint(format_args!("there are {}{elsewhere}", routes.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Caller;
+
+    const ROOT: Guest = Guest::Caller(Caller { uid: 0, pid: 1 });
 
     #[test]
     fn every_entry_is_found_by_its_own_path() {
-        for entry in TABLE {
+        for entry in open_to(ROOT) {
             let method: Method = entry
                 .method
                 .parse()
                 .expect("methods of the table are valid");
             let (route, query) =
-                find(&method, &entry.path.replace('*', "8.0")).expect("its own path");
+                find(ROOT, &method, &entry.path.replace('*', "8.0")).expect("its own path");
             assert_eq!(route, (entry.route)("8.0"));
             assert_eq!(query, entry.query);
         }
@@ -171,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_id_stands_in_its_place_only() {
-        let found = |path| find(&Method::GET, path).map(|(route, _)| route).ok();
+        let found = |path| find(ROOT, &Method::GET, path).map(|(route, _)| route).ok();
         assert_eq!(
             found("/v1/operations/up_12"),
             Some(Route::Operation("up_12".to_owned()))
@@ -196,19 +215,38 @@ mod tests {
 
     #[test]
     fn a_wrong_method_is_told_the_right_ones() {
-        let refusal = find(&Method::DELETE, "/v1/status").expect_err("no such method");
+        let refusal = find(ROOT, &Method::DELETE, "/v1/status").expect_err("no such method");
         assert_eq!(refusal.error.kind, ErrorKind::MethodNotAllowed);
         assert_eq!(refusal.allow, Some("GET, HEAD"));
-        let refusal = find(&Method::GET, "/v1/upgrade").expect_err("no such method");
+        let refusal = find(ROOT, &Method::GET, "/v1/upgrade").expect_err("no such method");
         assert_eq!(refusal.error.message, "/v1/upgrade is POST, not GET");
         assert_eq!(refusal.allow, Some("POST"));
     }
 
     #[test]
     fn a_wrong_path_is_told_all_of_them() {
-        let refusal = find(&Method::GET, "/v2/status").expect_err("no such path");
+        let refusal = find(ROOT, &Method::GET, "/v2/status").expect_err("no such path");
         assert_eq!(refusal.error.kind, ErrorKind::NotFound);
         let hint = refusal.error.hint.expect("the list");
         assert!(hint.contains("GET /v1/status, ") && hint.contains("GET /v1/operations/ID"));
+    }
+
+    #[test]
+    fn anybody_is_told_how_it_does_and_nothing_else() {
+        let found = |method, path: &str| {
+            let found = find(Guest::Anybody, &method, path);
+            found.map(|(route, _)| route)
+        };
+        assert_eq!(found(Method::GET, "/metrics").ok(), Some(Route::Metrics));
+        assert_eq!(found(Method::HEAD, "/readyz").ok(), Some(Route::Readyz));
+        for entry in TABLE {
+            let path = entry.path.replace('*', "8.0");
+            for method in [Method::GET, Method::POST, Method::HEAD] {
+                let refusal = found(method, &path).expect_err("not for anybody");
+                assert_eq!(refusal.error.kind, ErrorKind::NotFound, "{path}");
+            }
+        }
+        let refusal = found(Method::POST, "/healthz").expect_err("read-only");
+        assert_eq!(refusal.error.kind, ErrorKind::MethodNotAllowed);
     }
 }

@@ -1,5 +1,6 @@
 //! The server before a master that only pretends, and clients that misbehave.
 
+mod admin;
 mod flood;
 mod http;
 mod operations;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::control::client::Client;
-use crate::control::{Answer, Call};
+use crate::control::{Answer, Call, Caller};
 
 /// Generous: only a fault makes a test wait so long.
 const BOUND: Duration = Duration::from_secs(20);
@@ -28,6 +29,8 @@ struct Harness {
     directory: tempfile::TempDir,
     events: EventLog,
     server: JoinHandle<()>,
+    /// As long as it is there, the server may get another door.
+    _doors: mpsc::Sender<ControlDoor>,
 }
 
 impl Harness {
@@ -49,19 +52,15 @@ impl Harness {
         let listener = UnixListener::bind(directory.path().join("s")).expect("bound");
         let (calls, asked) = mpsc::channel(16);
         let events = EventLog::new();
-        let (_, renewed) = mpsc::channel(1);
-        let server = tokio::spawn(serve_within(
-            listener,
-            renewed,
-            calls,
-            events.clone(),
-            limits,
-        ));
+        let door = ControlDoor::new(listener, Admitted::owner_only());
+        let (doors, renewed) = mpsc::channel(1);
+        let server = tokio::spawn(serve_within(door, renewed, calls, events.clone(), limits));
         (
             Self {
                 directory,
                 events,
                 server,
+                _doors: doors,
             },
             asked,
         )

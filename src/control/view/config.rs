@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The config that is in effect, each value with where it came from.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConfigView {
     /// The config file, when there is one.
@@ -16,6 +17,7 @@ pub struct ConfigView {
 }
 
 /// One key of the config.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigValue {
     /// `app.workers`, `listen.http.address`.

@@ -92,6 +92,7 @@ impl<'de> Deserialize<'de> for EventView {
 }
 
 /// `GET /v1/events?follow=false`: what is still kept, oldest first.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventsView {
     /// The events that were asked for.

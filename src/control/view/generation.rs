@@ -6,6 +6,7 @@ use super::words;
 use crate::control::Timestamp;
 
 /// A numbered set of workers that run one release.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GenerationView {
     /// Its number; numbers only grow.
@@ -29,6 +30,7 @@ pub struct GenerationView {
 }
 
 /// Where a generation stands.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GenerationState {
@@ -47,6 +49,7 @@ pub enum GenerationState {
     /// It never became active.
     Failed,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -64,6 +67,7 @@ words!(GenerationState {
 
 /// What a generation runs, as it was when the upgrade began. Its environment
 /// is not here: it may hold secrets.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseView {
     /// The argv, before templates are filled in.
@@ -81,6 +85,7 @@ pub struct ReleaseView {
 }
 
 /// How much of a release is held by descriptor rather than by name.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pinned {
@@ -91,6 +96,7 @@ pub enum Pinned {
     /// Nothing: what the path holds when a worker starts is what runs.
     Path,
     /// A way of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -103,6 +109,7 @@ words!(Pinned {
 });
 
 /// One application process of a generation.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerView {
     /// `GENERATION.SLOT`.
@@ -129,6 +136,7 @@ pub struct WorkerView {
 }
 
 /// What a worker's last probe said, of its readiness or of its health.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthView {
     /// Which probe: `http:/healthz`, `exec:./check`.
@@ -144,6 +152,7 @@ pub struct HealthView {
 }
 
 /// Where a worker stands.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
@@ -156,6 +165,7 @@ pub enum WorkerState {
     /// It ended and is not started again.
     Exited,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }

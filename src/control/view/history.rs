@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::OperationView;
 
 /// Operations that ended, and those under way: newest first.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryView {
     /// Number, label, who asked (uid, pid), result, duration and reason of each.

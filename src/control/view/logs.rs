@@ -6,6 +6,7 @@ use super::words;
 use crate::control::Timestamp;
 
 /// What workers printed, oldest first.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogsView {
     /// The lines that are still kept and were asked for.
@@ -18,6 +19,7 @@ pub struct LogsView {
 }
 
 /// One line of one worker.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// Grows with every line of any worker.
@@ -33,6 +35,7 @@ pub struct LogLine {
 }
 
 /// A worker's output streams.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stream {
@@ -41,6 +44,7 @@ pub enum Stream {
     /// Standard error.
     Stderr,
     /// A stream of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }

@@ -6,6 +6,7 @@ use super::words;
 use crate::control::{Caller, Timestamp};
 
 /// Something that was asked of the master and takes its time.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationView {
     /// Unique over the life of the service.
@@ -145,6 +146,7 @@ impl OperationView {
 }
 
 /// What was asked of the master.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationKind {
@@ -163,6 +165,7 @@ pub enum OperationKind {
     /// The end of the service.
     Stop,
     /// A kind of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -179,6 +182,7 @@ words!(OperationKind {
 });
 
 /// Where an operation stands.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationState {
@@ -189,6 +193,7 @@ pub enum OperationState {
     /// It has its result.
     Ended,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -201,6 +206,7 @@ words!(OperationState {
 });
 
 /// How an operation ended. The command's exit code follows from it.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperationResult {
@@ -217,6 +223,7 @@ pub enum OperationResult {
     /// It failed and could not be wholly undone: `status` says what runs (6).
     Incomplete,
     /// A result of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }

@@ -6,6 +6,7 @@ use super::{GenerationView, OperationResult, OperationView, words};
 use crate::control::Timestamp;
 
 /// All that a person or a script wants to know of a running master.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The service's name.
@@ -27,6 +28,9 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Every listener, in config order.
     pub listeners: Vec<ListenerView>,
+    /// Where metrics and health are served over TCP; null where they are not.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// Every generation that has a process or a place, newest first.
     pub generations: Vec<GenerationView>,
     /// Zeros where the route has no sessions.
@@ -59,6 +63,7 @@ pub struct Status {
 }
 
 /// What a master does.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MasterState {
@@ -71,6 +76,7 @@ pub enum MasterState {
     /// The master drains and ends.
     Stopping,
     /// A state of a newer version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
@@ -84,6 +90,7 @@ words!(MasterState {
 });
 
 /// One listener.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerView {
     /// Its name in the config, and in `LISTEN_FDNAMES`.
@@ -107,6 +114,7 @@ pub struct ListenerView {
 }
 
 /// The session table in numbers. All zero where the route has no sessions.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionsView {
     /// Sessions that have a worker.
@@ -123,8 +131,9 @@ pub struct SessionsView {
     pub lost_total: u64,
 }
 
-/// How upgrades, reloads with a changed release and rollbacks ended since the master started. Each counts in one of
-/// the three; the first generation, calls that joined another one and reloads without a change count in none.
+/// How upgrades, reloads with a changed release and rollbacks ended since the master started. Each new generation counts
+/// in one of the three, so each try of `upgrade.retries` too; the first one and calls that made none count in none.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpgradesView {
     /// A new release became active.
@@ -136,6 +145,7 @@ pub struct UpgradesView {
 }
 
 /// The last upgrade that ended.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastUpgrade {
     /// The operation's id.

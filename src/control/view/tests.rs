@@ -15,6 +15,7 @@ pub(crate) fn full_status() -> Value {
             "name": "http", "address": "0.0.0.0:8080", "origin": "bound", "backlog": 4096,
             "queue": 3, "ready": true, "note": null,
         }],
+        "admin": "127.0.0.1:9464",
         "generations": [{
             "number": 7, "label": "v42", "state": "active",
             "release": {
