@@ -37,7 +37,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
         })
 }
 
-/// As [`duration`], with the whole message of what is wrong: for flags that are no keys.
+/// Reads `1500ms`, `30s`, `5m`, `1h` for a flag that is no key: with the whole message of what is wrong.
 ///
 /// # Errors
 /// What is wrong with it, and what to write.

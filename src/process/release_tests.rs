@@ -191,10 +191,10 @@ fn what_cannot_be_run_is_refused_with_the_reason() {
     script(&here.join("windows"), "#!/bin/sh\r\nexit\r\n");
     for (argv, expected) in [
         (&["no-such-program"][..], "there is no program \"no-such-program\": looked in /usr/bin, /bin; give its path, or correct PATH".to_owned()),
-        (&["./missing"], format!("{}: there is no such file; \"./missing\" is relative to the working directory {}", at("missing"), shown.display())),
-        (&["/no/such"], "/no/such: there is no such file".to_owned()),
-        (&["./dangling"], format!("{}: there is no such file; it is a symbolic link to nothing", at("dangling"))),
-        (&["./dir"], format!("{}: this is a directory, not a program", at("dir"))),
+        (&["./missing"], format!("{}: there is no such file; \"./missing\" is relative to the working directory {}; correct the path, or write the whole one", at("missing"), shown.display())),
+        (&["/no/such"], "/no/such: there is no such file; correct the path, or write the whole one".to_owned()),
+        (&["./dangling"], format!("{}: there is no such file; it is a symbolic link to nothing; correct the path, or write the whole one", at("dangling"))),
+        (&["./dir"], format!("{0}: this is a directory, not a program; name the program in it: {0}/PROGRAM", at("dir"))),
         (&["/dev/null"], "/dev/null: this is not a regular file".to_owned()),
         (&["./server.py"], format!("{0}: this file is not executable; chmod +x {0}, or start it with its interpreter", at("server.py"))),
         (&["./lost"], format!("{}: its #! line wants \"/no/such/lang\", which is missing; install the interpreter, or correct the first line", at("lost"))),

@@ -156,7 +156,7 @@ impl ResolveError {
             Self::NotFound { .. } => "give its path, or correct PATH".to_owned(),
             Self::Missing { .. } => "correct the path, or write the whole one".to_owned(),
             Self::IsDirectory(path) => {
-                format!("name the program in it: {}", path.join("PROGRAM").display())
+                format!("name the program in it: {}/PROGRAM", shown(path))
             }
             Self::NotExecutable(path) => {
                 format!("chmod +x {}, or start it with its interpreter", shown(path))

@@ -370,3 +370,26 @@ fn a_program_that_is_missing_leaves_no_group() {
     });
     service.stop();
 }
+
+#[test]
+fn no_group_is_left_when_workers_are_given_up_while_theirs_are_made() {
+    let Some(cgroup) = Cgroup::delegated() else {
+        return;
+    };
+    let rest = "[limits]\npids = 100\nbest_effort = true";
+    let service = cgroup.hold(Start::config(&config(&server(), rest))).start();
+    let many = config(&sh("exec sleep 600"), rest).replace("[app]", "[app]\nworkers = 60");
+    std::fs::write(service.path("web.toml"), many).expect("written");
+    service.handover("upgrade", &["--no-wait"]).says(0, &[]);
+    eventually("some are being started", || {
+        (cgroup.groups().len() > 4).then_some(())
+    });
+    service.handover("abort", &[]).says(0, &[]);
+    service.wait_ended(2);
+    eventually("their groups are removed", || {
+        (cgroup.groups() == ["master", "w-1.0.0"]).then_some(())
+    });
+    service.handover("stop", &["--now"]).says(0, &[]);
+    service.ends();
+    assert_eq!(cgroup.groups(), [""; 0]);
+}

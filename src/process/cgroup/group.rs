@@ -168,15 +168,23 @@ impl Group {
         File::open(self.file("cgroup.events"))
     }
 
-    /// Removes it. One that is gone already is removed.
+    /// Removes it, with groups that its processes made in it. One that is gone already is removed.
     ///
     /// # Errors
     /// EBUSY while somebody is in it.
     pub fn remove(&self) -> io::Result<()> {
         match rustix::fs::rmdir(&self.path) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::BUSY | Errno::NOTEMPTY) if !self.is_populated() => {}
+            Err(errno) => return Err(errno.into()),
         }
+        for entry in fs::read_dir(&self.path)?.flatten() {
+            // Not through links, of which a control group has none.
+            if entry.file_type().is_ok_and(|it| it.is_dir()) {
+                Self::at(entry.path()).remove()?;
+            }
+        }
+        Ok(rustix::fs::rmdir(&self.path)?)
     }
 
     /// The number beside a name in one of its flat files.
@@ -335,6 +343,23 @@ mod tests {
         eventually("the daemon is gone", || groups() == (2, 0));
         group.kill().unwrap();
         shell.wait().unwrap();
+    }
+
+    #[test]
+    fn groups_that_a_worker_made_in_its_own_go_with_it() {
+        let Some(scratch) = Scratch::make("") else {
+            return;
+        };
+        let group = Group::at(scratch.path().join("w-1.0.0"));
+        let inner = group.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        let mut shell = Scratch::sh(&inner, "exec sleep 600");
+        eventually("somebody is below it", || group.is_populated());
+        assert!(group.remove().is_err());
+        group.kill().unwrap();
+        shell.wait().unwrap();
+        group.remove().unwrap();
+        assert!(!group.path().exists());
     }
 
     #[test]
