@@ -254,7 +254,7 @@ impl Master {
             let sum = asked.try_fold(0, |sum, id| Some(sum + count.connections.get(&id)?));
             let left = held.drain_deadline.map(|at| at.saturating_sub(now));
             if let (Some(connections), Some(left)) = (sum, left) {
-                let time = Duration::from_secs(left.as_secs());
+                let time = whole_seconds(left);
                 all.insert(held.number, Left { connections, time });
             }
         }
@@ -293,6 +293,11 @@ impl Master {
     }
 }
 
+/// Never "0 s" before it is over.
+fn whole_seconds(left: Duration) -> Duration {
+    Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +325,14 @@ mod tests {
         assert!(!counted(1, second).is_fresh());
         assert!(counted(900, second).is_fresh());
         assert!(!Counting::new().is_fresh());
+    }
+
+    #[test]
+    fn what_is_left_is_said_in_whole_seconds() {
+        for (ms, seconds) in [(0, 0), (240, 1), (1000, 1), (19_900, 20)] {
+            let left = whole_seconds(Duration::from_millis(ms));
+            assert_eq!(left, Duration::from_secs(seconds));
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, fstat, statat};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use super::blind::{self, Obstacle};
 use super::procfs::{Fault, Reader, directory};
@@ -123,6 +125,9 @@ impl Holders {
             index += 1;
             let mut children = Vec::new();
             match self.process(pid, look, &mut children, &mut together) {
+                Err(Unseen::Process(_, Fault::Gone)) if roots.contains(&pid) && is_hidden(pid) => {
+                    return Err(Unseen::Process(pid, Fault::Denied));
+                }
                 // What ended holds nothing.
                 Ok(()) | Err(Unseen::Process(_, Fault::Gone)) => {}
                 Err(unseen) => return Err(unseen),
@@ -183,6 +188,16 @@ impl Holders {
         together.extend(&known.connections);
         Ok(())
     }
+}
+
+/// It is there, though `/proc` does not show it (hidepid).
+fn is_hidden(pid: i32) -> bool {
+    let alive = |pid| match test_kill_process(pid) {
+        Ok(()) | Err(Errno::PERM) => true,
+        Err(_) => false,
+    };
+    let shown = || rustix::fs::stat(format!("/proc/{pid}")).is_ok();
+    Pid::from_raw(pid).is_some_and(alive) && !shown()
 }
 
 impl Unseen {

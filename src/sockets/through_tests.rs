@@ -143,3 +143,34 @@ fn a_unix_listener_of_ours_is_found_though_it_was_renamed() {
         (0, 1)
     );
 }
+
+/// Set where the test runs in a process of its own, which may lose its descriptors.
+const ALONE: &str = "HANDOVER_TEST_ALONE";
+
+#[test]
+fn without_descriptors_the_reason_is_said() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let known = [tcp(&listener)];
+    assert_eq!(through(&known, true).unwrap().connections, [0; 0]);
+    if std::env::var_os(ALONE).is_none() {
+        let own = std::env::current_exe().unwrap();
+        let mut alone = std::process::Command::new(own);
+        alone.args([
+            "--exact",
+            "sockets::through::tests::without_descriptors_the_reason_is_said",
+        ]);
+        let output = alone.env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{output:?}"
+        );
+        return;
+    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(0);
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    let said = through(&known, true).unwrap_err().to_string();
+    assert!(said.contains("LimitNOFILE"), "{said}");
+}
