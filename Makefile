@@ -11,7 +11,7 @@ CASES  ?= 20000
 NEXTEST := $(shell $(CARGO) nextest --version 2>/dev/null)
 DENY    := $(shell $(CARGO) deny --version 2>/dev/null)
 
-.PHONY: check fmt lint doc deny test bench bench-quick bench-build fuzz build install units clean
+.PHONY: check fmt lint doc deny test bench bench-quick readiness-matrix bench-build fuzz build install units clean
 
 check: fmt lint doc deny test
 
@@ -48,6 +48,10 @@ bench: bench-build
 
 bench-quick: bench-build
 	python3 bench/run.py --quick
+
+# Runtime × situation: what showed readiness, and whether it was true (an hour; STARTS=20 for less).
+readiness-matrix: bench-build
+	python3 bench/matrix.py --starts $(or $(STARTS),200)
 
 bench-build:
 	$(CARGO) build --locked --release --bin handover --example server --example load

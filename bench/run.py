@@ -14,11 +14,11 @@ import sys
 import time
 import traceback
 
-from figures import apps, build, connections, idle, mixed, overhead, readiness, start, tail, thousand
+from figures import apps, build, connections, idle, mixed, overhead, readiness, start, steps, tail, thousand
 from lab import HANDOVER, LOAD, RUST_SERVER, Row
 
 FIGURES = {
-    "mixed": mixed, "apps": apps, "overhead": overhead, "readiness": readiness, "tail": tail,
+    "mixed": mixed, "steps": steps, "apps": apps, "overhead": overhead, "readiness": readiness, "tail": tail,
     "idle": idle, "thousand": thousand, "connections": connections, "start": start, "build": build,
 }
 

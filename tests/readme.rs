@@ -1,4 +1,4 @@
-//! What README.md tells people to type is typed here, and what it shows must be what comes.
+//! What README.md and the pages in docs/ tell people to type is typed here, and what they show must be what comes.
 //!
 //! Commands stand in indented blocks, behind `$ ` where their output follows. Of that output the words count, not the
 //! numbers. A block after `<!-- not run: … -->` is left out; a command whose program is not installed is, too.
@@ -27,14 +27,20 @@ struct Step {
     output: Vec<String>,
 }
 
-/// The indented blocks of a section; the part before the first heading is the section "".
+/// The indented blocks of a section of README.md; the part before the first heading is the section "".
 fn blocks(section: &str) -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("README.md");
-    let (mut here, mut run) = (section.is_empty(), true);
+    blocks_of("README.md", Some(section))
+}
+
+/// The indented blocks of a document, or of one section of it.
+fn blocks_of(document: &str, section: Option<&str>) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(Path::new(ROOT).join(document)).expect(document);
+    let is_wanted = |heading: &str| section.is_none_or(|section| section == heading);
+    let (mut here, mut run) = (is_wanted(""), true);
     let (mut blocks, mut inside): (Vec<Vec<String>>, bool) = (Vec::new(), false);
-    for line in readme.lines() {
+    for line in text.lines() {
         if let Some(heading) = line.strip_prefix("## ") {
-            here = heading == section;
+            here = is_wanted(heading);
         }
         run = match line.trim() {
             "" => run,
@@ -83,6 +89,7 @@ fn words(text: &str) -> BTreeSet<&str> {
 /// A shell in which README's words mean what they mean to its reader.
 struct Reader {
     runtime: tempfile::TempDir,
+    state: tempfile::TempDir,
     port: u16,
 }
 
@@ -91,6 +98,7 @@ impl Reader {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self {
             runtime: tempfile::tempdir().expect("a directory"),
+            state: tempfile::tempdir().expect("a directory"),
             port: free.local_addr().expect("an address").port(),
         }
     }
@@ -105,6 +113,7 @@ impl Reader {
         command.arg("-c").arg(line).current_dir(ROOT);
         command.env("PATH", format!("{own}:{path}"));
         command.env("RUNTIME_DIRECTORY", self.runtime.path());
+        command.env("STATE_DIRECTORY", self.state.path());
         command.env("STATE_DIRECTORY", self.runtime.path().join("state"));
         for name in [
             "NOTIFY_SOCKET",
@@ -259,4 +268,38 @@ fn the_ten_lines_are_a_config() {
     let stderr = check.stderr.as_mut().expect("a pipe");
     stderr.read_to_string(&mut said).expect("text");
     assert!(check.wait().expect("our own child").success(), "{said}");
+}
+
+/// Every page but the README: its commands work on a service `web` that serves.
+#[test]
+fn the_commands_of_the_pages_work() {
+    let mut pages: Vec<String> = fs::read_dir(Path::new(ROOT).join("docs"))
+        .expect("docs")
+        .map(|entry| entry.expect("an entry").file_name())
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.ends_with(".md"))
+        .collect();
+    pages.sort();
+    let mut ran = 0;
+    for page in pages {
+        let page = format!("docs/{page}");
+        let commands: Vec<String> = blocks_of(&page, None)
+            .concat()
+            .into_iter()
+            .filter_map(|line| line.strip_prefix("$ ").map(str::to_owned))
+            .collect();
+        if commands.is_empty() {
+            continue;
+        }
+        let reader = Reader::new();
+        let _master = reader.start(
+            "handover run --name web --listen 127.0.0.1:8080 -- python3 examples/server.py",
+        );
+        for command in commands {
+            let ended = reader.run(&command);
+            assert!(ended.status.success(), "{page}: `{command}`: {ended:?}");
+            ran += 1;
+        }
+    }
+    assert!(ran > 3, "{ran} commands");
 }
