@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Master;
 use crate::config::{App, Config};
 use crate::control::Caller;
+use crate::control::view::OperationKind;
 use crate::fleet::rollout::Phase;
 use crate::fleet::{OperationId, Outcome};
 
@@ -93,10 +94,14 @@ impl Master {
             }
             return;
         };
-        // Whoever asked for a canary has the answer long since; its release kept what was asked.
-        let info = self.generations.get(&number);
-        let held = info.and_then(|info| self.releases.held(info.release));
-        let kept = held.map(|held| held.sticky.clone());
+        // Whoever asked for the canary that was promoted has the answer long since; its release kept what was asked.
+        let kind = self.operations.view(id).map(|view| view.kind);
+        let promoted = self
+            .generations
+            .get(&number)
+            .filter(|_| kind == Some(OperationKind::Promote))
+            .and_then(|info| self.releases.held(info.release));
+        let kept = promoted.map(|held| held.sticky.clone());
         if let Some(sticky) = waiting.or(kept) {
             self.request.sticky = sticky;
         }

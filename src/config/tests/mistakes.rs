@@ -102,7 +102,7 @@ const MISTAKES: &[Mistake] = &[
     ("[log]\nworker_output = \"file\"", (2, 17), "\"file\" is not available in handover", "write worker_output = \"journal\""),
     ("[upgrade]\non_change = true", (2, 13), "upgrade.on_change is not available in handover", "handover upgrade"),
     ("[upgrade]\nstrategy = \"rolling\"\ncanary = 1", (3, 10), "a canary stands beside the whole old generation", "remove one of the two"),
-    ("[upgrade]\nbatch = 0", (2, 9), "upgrade.batch must be 1 or more", ""),
+    ("[upgrade]\nbatch = 0", (2, 9), "upgrade.batch must be at least 1", ""),
     ("[upgrade]\nstrategy = \"roling\"", (2, 12), "must be one of all, rolling", "write strategy = \"rolling\""),
     ("[health]\ncheck = \"http:/\"", (2, 9), "health.check is not available", "app.watchdog"),
     ("[limits]\nmemory = \"512M\"", (2, 10), "limits.memory is not available", "MemoryMax="),
