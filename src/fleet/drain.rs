@@ -67,12 +67,16 @@ impl Fleet {
     /// The active generation is as it was and serves, or another failed one that
     /// was held for the same reason: one is enough.
     fn may_go(&self, number: GenerationNumber) -> bool {
+        let stands_in = self
+            .generations
+            .get(&number)
+            .is_some_and(|held| held.stands_in);
         let restoring = self.active().is_some_and(|active| active.restoring);
         let somebody_else_serves = self.generations.values().any(|other| {
             let stays = matches!(other.state, State::Active | State::Failed);
             other.number != number && stays && other.ready() > 0
         });
-        somebody_else_serves && !restoring
+        somebody_else_serves && !(stands_in && restoring)
     }
 
     /// The first generation never became ready: there is nothing to go back to.

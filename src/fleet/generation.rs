@@ -56,6 +56,9 @@ pub struct Generation {
     pub size: u32,
     /// Workers of it that were replaced are being started again.
     pub restoring: bool,
+    /// It failed, and its workers stand in for those of the active one that are
+    /// being started again.
+    pub stands_in: bool,
     /// The earlier generation whose release a rollback brought back, else
     /// its own number: where the next rollback starts to look.
     pub stands_for: GenerationNumber,
@@ -80,6 +83,7 @@ impl Generation {
             slots: Vec::new(),
             size: policy.workers.max(1),
             restoring: false,
+            stands_in: false,
             stands_for,
             watchdog: policy.watchdog,
             drain_deadline: None,

@@ -218,6 +218,8 @@ pub(super) struct Rollout {
     /// Those who said `abort`.
     pub(super) aborters: Vec<OperationId>,
     pub(super) failure: Option<Failure>,
+    /// It failed, and what it replaced is started again.
+    pub(super) restores: bool,
     pub(super) retries: u32,
 }
 

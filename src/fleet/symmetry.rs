@@ -126,9 +126,10 @@ impl Names<'_> {
             waiters,
             aborters,
             failure: _,
+            restores,
             retries,
         } = rollout;
-        (phase, target, gate, retries, aborters.len()).hash(state);
+        (phase, target, gate, restores, retries, aborters.len()).hash(state);
         hash_request(request, state);
         self.hash_waiters(waiters, state);
         for operation in aborters {
@@ -161,12 +162,20 @@ fn hash_generation(
         slots,
         size,
         restoring,
+        stands_in,
         stands_for,
         watchdog,
         drain_deadline,
     } = generation;
     (number, release, stage, stands_for, watchdog).hash(state);
-    (drain_deadline.is_some(), slots.len(), size, restoring).hash(state);
+    (
+        drain_deadline.is_some(),
+        slots.len(),
+        size,
+        restoring,
+        stands_in,
+    )
+        .hash(state);
     let mut contents: Vec<_> = generation
         .workers()
         .map(|(id, slot)| {

@@ -70,6 +70,12 @@ impl Fleet {
             .saturating_add(policy.kill_after.saturating_mul(2));
         if self.restore() {
             patience = patience.saturating_add(policy.ready_timeout);
+            if let Some(rollout) = &mut self.rollout {
+                rollout.restores = true;
+            }
+            if let Some(failed) = self.generations.get_mut(&number) {
+                failed.stands_in = true;
+            }
         }
         let due = self.now.saturating_add(patience);
         self.timers.set(Timer::Undo(number), due);
@@ -79,7 +85,11 @@ impl Fleet {
     /// Everything is as it was, once the failed generation is gone and the active
     /// one has again what was replaced.
     pub(super) fn conclude(&mut self, number: GenerationNumber) {
-        let restoring = self.active().is_some_and(|active| active.restoring);
+        let restores = self
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.restores);
+        let restoring = restores && self.active().is_some_and(|active| active.restoring);
         if restoring || self.generations.contains_key(&number) {
             return;
         }
@@ -134,7 +144,7 @@ impl Fleet {
             return false;
         };
         if active.is_whole() {
-            return active.restoring;
+            return false;
         }
         active.restoring = true;
         let size = active.size;

@@ -104,6 +104,7 @@ impl Fleet {
             waiters,
             aborters: Vec::new(),
             failure: None,
+            restores: false,
             retries,
         });
         self.tell(Note::Starting(number, request.release));

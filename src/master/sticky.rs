@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::state_dir::StateDir;
 use super::{Input, Master, kept};
 use crate::config::{App, Config};
+use crate::control::view::OperationKind;
 use crate::control::{Caller, Timestamp};
 use crate::fleet::rollout::Phase;
 use crate::fleet::{OperationId, Outcome};
@@ -175,13 +176,14 @@ impl Master {
     /// failed leaves no trace. Says whether the answer waits until that is written.
     pub(super) fn conclude_overrides(&mut self, id: OperationId, outcome: Outcome) -> bool {
         let waiting = self.request.waiting.remove(&id);
+        let kind = self.operations.view(id).map(|view| view.kind);
         let left = match outcome {
-            // Whoever asked for a canary has the answer long since; its release kept what was asked.
-            Outcome::Active(number) => waiting.or_else(|| {
+            // Whoever asked for the canary that was promoted has the answer long since; its release kept what was asked.
+            Outcome::Active(number) if kind == Some(OperationKind::Promote) => waiting.or_else(|| {
                 let release = self.generations.get(&number)?.release;
                 Some(self.releases.held(release)?.sticky.clone())
             }),
-            Outcome::Unchanged(_) => waiting,
+            Outcome::Active(_) | Outcome::Unchanged(_) => waiting,
             _ => None,
         };
         let Some(sticky) = left else {

@@ -10,6 +10,7 @@ use crate::world::{Action, Living, World};
 impl World {
     /// After everything that an action brought about.
     pub fn check(&mut self, action: Action, serving: &[WorkerId], effects: &[Effect]) {
+        self.without_time_a_bake_is_over();
         self.f1_some_worker_stays_ready(action, serving);
         self.f1_held_only_while_needed();
         self.f3_few_generations_drain(effects);
@@ -17,6 +18,17 @@ impl World {
         self.f5_every_call_gets_its_answer();
         self.views_agree();
         self.timers_are_those_that_are_needed();
+    }
+
+    /// A bake that takes no time, but waits for the approval.
+    fn without_time_a_bake_is_over(&mut self) {
+        if let (Phase::Baking, Some(number)) = self.fleet.rollout() {
+            let serving = self.serving_of(number);
+            let known = self.known.get_mut(&number);
+            if let Some(known) = known.filter(|known| known.bake_over) {
+                known.baked = serving;
+            }
+        }
     }
 
     /// The worker whose own fault this is.
@@ -47,7 +59,7 @@ impl World {
         let held = self.fleet.generations().filter(held).count();
         let needed = self.fleet.active().is_none_or(|active| active.ready() == 0);
         assert!(
-            held <= usize::from(needed) || self.restoring || self.delayed,
+            held <= usize::from(needed) || self.restoring.is_some() || self.delayed,
             "{held} failed generations stay"
         );
     }

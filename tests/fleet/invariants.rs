@@ -155,7 +155,9 @@ impl World {
                     "F2: the active generation failed"
                 );
                 self.fatal |= self.active.is_none();
-                self.restoring |= self.known.get(&number).is_some_and(|known| known.took);
+                if self.known.get(&number).is_some_and(|known| known.took) {
+                    self.restoring = Some(number);
+                }
             }
             Note::Ended(number) => {
                 let survivor = self.living.keys().find(|id| id.generation == number);
@@ -207,7 +209,7 @@ impl World {
         let active = self.active.unwrap_or_default();
         let workers = self.known.get(&active).map_or(0, |known| known.workers);
         if self.serving_of(active) >= workers {
-            self.restoring = false;
+            self.restoring = None;
         }
     }
 
@@ -225,7 +227,7 @@ impl World {
         self.is_perhaps_whole_again();
         if state == Some(State::Failed) && serves {
             assert!(
-                !self.restoring,
+                self.restoring != Some(id.generation),
                 "F1: {id:?} was told to drain before those that it replaced were back"
             );
         }
@@ -275,14 +277,14 @@ impl World {
         self.known.get(&number).map_or(0, |known| known.baked)
     }
 
-    /// The active generation is what it was before a rollout.
-    fn check_undone(&self) {
+    /// The active generation is what it was before this rollout.
+    fn check_undone(&self, number: GenerationNumber) {
         let Some(active) = self.fleet.active() else {
             return;
         };
         let workers = self.known.get(&active.number).map(|known| known.workers);
         assert!(
-            Some(active.wanted()) == workers && !self.restoring,
+            Some(active.wanted()) == workers && self.restoring != Some(number),
             "answered 'everything is as before' while workers are missing"
         );
     }
@@ -298,11 +300,11 @@ impl World {
                     self.living.keys().all(|id| id.generation != number),
                     "answered 'everything is as before' while {number} lives"
                 );
-                self.check_undone();
+                self.check_undone(number);
             }
             Outcome::Canary(number) => {
                 self.f2_baked_and_approved(number, self.serving_of(number));
-                self.check_undone();
+                self.check_undone(number);
             }
             Outcome::Scaled(workers) => {
                 let active = self.active.unwrap_or_default();
@@ -366,7 +368,7 @@ impl World {
         );
         self.f2_baked_and_approved(number, known.workers);
         self.active = Some(number);
-        self.restoring = false;
+        self.restoring = None;
     }
 
     /// So many of its workers did, unless it is the first generation.

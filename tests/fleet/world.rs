@@ -127,9 +127,9 @@ pub struct World {
     pub stopping: bool,
     /// It stops, but not yet.
     pub delayed: bool,
-    /// Workers of the active generation were replaced in vain, and it was not
-    /// whole again since.
-    pub restoring: bool,
+    /// Workers of the active generation were replaced in vain by this one, and it
+    /// was not whole again since.
+    pub restoring: Option<GenerationNumber>,
     pub signals: u32,
     pub fatal: bool,
     pub finished: bool,
@@ -158,7 +158,7 @@ impl World {
             patience: (policy.drain_timeout, policy.kill_after),
             stopping: false,
             delayed: false,
-            restoring: false,
+            restoring: None,
             signals: 0,
             fatal: false,
             finished: false,

@@ -358,7 +358,7 @@ mutants! {
     }
     a_failed_roll_ends_the_new_before_the_old_are_back {
         "drain.rs":
-        "somebody_else_serves && !restoring" =>
+        "somebody_else_serves && !(stands_in && restoring)" =>
         "somebody_else_serves",
         "F1:"
     }

@@ -115,11 +115,13 @@ fn abort_and_stop_do_not_wait_for_a_hook() {
 
 #[test]
 fn a_hook_that_cannot_run_is_told_at_the_start() {
-    let start =
-        Start::config("[app]\ncommand = [\"true\"]\n[hooks]\npost_ready = [\"/nowhere/hook\"]\n");
+    let start = Start::config(
+        "[app]\ncommand = [\"true\"]\n[[listen]]\naddress = \"127.0.0.1:0\"\n[hooks]\n\
+         post_ready = [\"/nowhere/hook\"]\n",
+    );
     start
         .refused()
-        .says(1, &["web.toml:4", "hooks.post_ready", "/nowhere/hook"]);
+        .says(1, &["web.toml:6", "hooks.post_ready", "/nowhere/hook"]);
 }
 
 #[test]

@@ -197,3 +197,18 @@ fn on_a_narrow_terminal_what_is_long_is_cut_or_broken() {
         "{page}"
     );
 }
+
+#[test]
+fn a_canary_and_another_number_of_workers_are_told() {
+    let mut status = busy();
+    let held = &mut status.generations[0];
+    held.state = crate::control::view::GenerationState::Canary;
+    held.canary_deadline = Some(status.at.after(std::time::Duration::from_secs(90)));
+    status.scaled = Some("scaled to 4, asked by uid 0".to_owned());
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(
+        page.contains("promote or abort it, aborted in 1 min 30 s"),
+        "{page}"
+    );
+    assert!(page.contains("\nscaled to 4, asked by uid 0\n"), "{page}");
+}

@@ -249,14 +249,6 @@ pub(super) const KEYS: &[Key] = &[
     ),
     // [drain]
     key!(
-        "drain.delay",
-        drain.delay,
-        ANY,
-        "0s",
-        Live,
-        "On stop: how long listeners go on accepting while /readyz already says no."
-    ),
-    key!(
         "drain.signal",
         drain.signal,
         Kind::Signal,
@@ -287,6 +279,14 @@ pub(super) const KEYS: &[Key] = &[
         "4",
         Live,
         "More draining generations than this: the oldest is ended at once."
+    ),
+    key!(
+        "drain.delay",
+        drain.delay,
+        ANY,
+        "0s",
+        Live,
+        "On stop: how long listeners go on accepting while /readyz already says no."
     ),
     // [restart]
     key!(

@@ -13,6 +13,7 @@ fn one_of_each() -> Vec<Known> {
     [
         of_the_master(),
         of_generations(),
+        super::steps::tests::of_steps(),
         of_workers(),
         of_other_things(),
     ]

@@ -23,6 +23,7 @@ pub(crate) fn full_status() -> Value {
                 "build_id": "00ff", "pinned": "program", "changed_files": ["/srv/web/app.py"],
             },
             "started_at": "2026-03-21T17:04:05.000Z", "drain_deadline": null,
+            "canary_deadline": null,
             "workers": [{
                 "id": "7.0", "pid": 812, "state": "ready", "ready_ms": 112,
                 "ready_by": "READY=1", "status": "warm", "restarts": 0, "connections": null,
@@ -40,7 +41,8 @@ pub(crate) fn full_status() -> Value {
             "id": "up_7", "result": "done", "reason": null, "from": 6, "to": 7,
             "started_at": "2026-03-21T17:04:00.000Z", "duration_ms": 1200, "log_tail": [],
         },
-        "operation": null, "queued": null, "sticky": null, "uncounted": null, "warnings": [],
+        "operation": null, "queued": null, "sticky": null, "scaled": null, "uncounted": null,
+        "admin": null, "warnings": [],
     })
 }
 
