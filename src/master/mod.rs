@@ -32,6 +32,7 @@
 //! | `effects` | performs what the fleet decided |
 //! | `notes` | what the fleet decided, as events for people |
 //! | `failures` | why a generation failed, in words |
+//! | `binding` | listeners are bound by a thread, one call after the other |
 //! | `listeners` | repairs of listeners |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
@@ -39,6 +40,7 @@
 //! | `runtime_dir` | where the control socket and the workers' files are |
 
 mod baking;
+mod binding;
 mod calls;
 mod chatter;
 mod effects;
@@ -84,7 +86,7 @@ use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseI
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
-use crate::sockets::Listener;
+use crate::sockets::{Arranged, Listener};
 use crate::systemd::Notifier;
 
 use operations::Operations;
@@ -109,6 +111,10 @@ enum Input {
     Matched(WorkerId, String),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
+    /// What a call lacked is bound, or not.
+    Bound(Result<Arranged, String>),
+    /// The next call that waited for that has its turn.
+    BindNext,
     /// The program may have changed on disk.
     ProgramChanged,
     /// What a thread found at these paths.
@@ -135,6 +141,7 @@ struct Master {
     launches: VecDeque<(WorkerId, ReleaseId)>,
     releases: Releases,
     request: sticky::Overrides,
+    binding: binding::Binding,
     on_change: on_change::OnChange,
     workers: Workers,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Master;
+use super::binding::Asked;
 use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
@@ -18,6 +19,7 @@ use crate::control::{
 };
 use crate::fleet::{self, Good, Kind, OperationId, Policy, ReleaseId, Request, Stage};
 use crate::process::Release;
+use crate::sockets::{Arranged, Arrangement};
 
 /// A respawned worker that stays ready for this long is no longer counted as
 /// failing in a row.
@@ -95,6 +97,22 @@ impl Master {
             let error = format!("the label is longer than {LABEL_BYTES_MAX} bytes");
             return Err(ApiError::new(ErrorKind::BadRequest, error));
         }
+        if self.binding.is_busy() {
+            return Ok(self.wait_for_binding(kind, upgrade, by));
+        }
+        let (asked, arrangement) = self.prepare(kind, &upgrade, by)?;
+        let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
+        self.bind(id, asked, arrangement);
+        Ok(receiver)
+    }
+
+    /// Everything that can be found wrong before anything begins, but for what is still to be bound.
+    pub(super) fn prepare(
+        &self,
+        kind: OperationKind,
+        upgrade: &UpgradeRequest,
+        by: Caller,
+    ) -> Result<(Asked, Arrangement), ApiError> {
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         let mut sticky = match upgrade.from_config {
             true => Sticky::none(&loaded.config),
@@ -105,28 +123,37 @@ impl Master {
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
             sticky.by = Some((by, Timestamp::now()));
         }
-        sticky.command = upgrade.command.or(sticky.command);
-        sticky.env.extend(upgrade.env);
+        sticky.command = upgrade.command.clone().or(sticky.command);
+        sticky.env.extend(upgrade.env.clone());
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
-        // The last that can fail: nothing is changed before it.
         let arrangement = self.arrange(&loaded)?;
-        let mut warnings = self.adopt_config(loaded);
-        let lineup = self.adopt_arrangement(arrangement, &mut warnings);
-        let manner = Manner::of(self.config());
-        let release = self
-            .releases
-            .number(release, manner, sticky.clone(), lineup);
-        let fleet_kind = match kind {
+        let kind = match kind {
             OperationKind::Reload => Kind::Reload,
             _ => Kind::Upgrade,
         };
-        let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
+        let asked = Asked {
+            kind,
+            loaded,
+            sticky,
+            release,
+        };
+        Ok((asked, arrangement))
+    }
+
+    /// Nothing is missing: from here on nothing can be refused.
+    pub(super) fn go_on(&mut self, id: OperationId, asked: Asked, arranged: Arranged) {
+        let mut warnings = self.adopt_config(asked.loaded);
+        let lineup = self.adopt_arrangement(arranged, &mut warnings);
+        let manner = Manner::of(self.config());
+        let (release, sticky) = (asked.release, asked.sticky);
+        let release = self
+            .releases
+            .number(release, manner, sticky.clone(), lineup);
         self.operations.update(id, |view| view.warnings = warnings);
         self.request.wait_for(id, sticky);
-        self.submit(id, release, fleet_kind);
-        Ok(receiver)
+        self.submit(id, release, asked.kind);
     }
 
     fn rollback(

@@ -245,6 +245,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         launches: VecDeque::new(),
         releases: Releases::default(),
         request: parts.request,
+        binding: super::binding::Binding::default(),
         on_change: super::on_change::OnChange::default(),
         workers: Workers::default(),
         generations: BTreeMap::new(),

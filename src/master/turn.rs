@@ -86,6 +86,8 @@ impl Master {
             Input::Deaf(id, error) => self.on_deaf(id, &error),
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::RuntimeDir => self.mend_runtime(),
+            Input::Bound(outcome) => self.on_bound(outcome),
+            Input::BindNext => self.bind_next(),
             Input::ProgramChanged => self.look_at_program(),
             Input::ProgramSeen(paths, seen) => self.on_program_seen(&paths, seen),
             Input::ProgramLost(error) => self.warn(format!(
