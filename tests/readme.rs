@@ -292,9 +292,8 @@ fn the_commands_of_the_pages_work() {
             continue;
         }
         let reader = Reader::new();
-        let _master = reader.start(
-            "handover run --name web --listen 127.0.0.1:8080 -- python3 examples/server.py",
-        );
+        let _master = reader
+            .start("handover run --name web --listen 127.0.0.1:8080 -- python3 examples/server.py");
         for command in commands {
             let ended = reader.run(&command);
             assert!(ended.status.success(), "{page}: `{command}`: {ended:?}");

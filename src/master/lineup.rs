@@ -1,21 +1,20 @@
 //! Which listeners a generation has, and what becomes of those that none has any more.
 //!
 //! A config that is read again may add listeners, rename them and leave some out. What is new is bound
-//! before anything else changes; a generation keeps the listeners that it began with, also for workers that are
+//! (see `binding`) before anything else changes; a generation keeps the listeners that it began with, also for workers that are
 //! started again; a listener that no generation has and none waits for is closed, by its master alone.
 
 use std::sync::Arc;
 
 use super::Master;
 use super::count::Count;
-use super::holders;
 use super::status::listener_view;
 use crate::config::{Faults, Listen, Loaded};
 use crate::control::view::ListenerView;
 use crate::control::{ApiError, Event};
 use crate::fleet::GenerationNumber;
 use crate::fleet::rollout::Phase;
-use crate::sockets::{self, Arrangement, Fault, Listener, Member, SocketError, Watch};
+use crate::sockets::{self, Arranged, Arrangement, Listener, Member, SocketError, Watch};
 
 /// The listeners of a generation, in the order in which its workers get them.
 #[derive(Default)]
@@ -87,31 +86,28 @@ impl Master {
         self.lineup_of(under_way.or(active).unwrap_or_default())
     }
 
-    /// Finds the listeners that the config names, and binds those that are not there yet.
+    /// Finds the listeners that the config names.
     ///
     /// # Errors
-    /// What cannot be had; nothing is changed then.
+    /// What cannot be had while the master runs.
     pub(super) fn arrange(&self, loaded: &Loaded) -> Result<Arrangement, ApiError> {
-        let keep = self.runtime.listeners();
         let listen = &loaded.config.listen;
-        sockets::arrange(listen, &self.listeners, Some(&keep)).map_err(|error| match &error {
+        sockets::arrange(listen, &self.listeners).map_err(|error| match &error {
             SocketError::Open {
-                listener,
-                fault: fault @ (Fault::NotPassed(_) | Fault::NameWhileServing(_)),
-                ..
+                listener, fault, ..
             } => {
                 let index = listen.iter().position(|it| it.name == *listener);
                 let key = format!("listen[{}].address", index.unwrap_or_default());
                 ApiError::config(Faults(vec![loaded.fault(&key, fault, None)]))
             }
-            _ => ApiError::refused(holders::of_address(error, self.sources.file.as_deref())),
+            SocketError::Environment(_) => ApiError::internal(error),
         })
     }
 
     /// Takes what was arranged; what living sockets can take, they take at once.
     pub(super) fn adopt_arrangement(
         &mut self,
-        arrangement: Arrangement,
+        arrangement: Arranged,
         warnings: &mut Vec<String>,
     ) -> Arc<Lineup> {
         let mut told = arrangement.warnings;
@@ -169,6 +165,10 @@ impl Master {
         }
         // Before the first generation and after the last one all belong to the service itself.
         if self.fleet.generations().next().is_none() {
+            return;
+        }
+        // What is being bound may go with one that drains.
+        if self.binding.is_busy() {
             return;
         }
         while let Some(place) = self.listeners.iter().position(|it| !self.is_in_use(it)) {

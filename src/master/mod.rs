@@ -45,6 +45,7 @@
 //! | `hooks` | commands at certain moments |
 //! | `failures` | why a generation failed, in words |
 //! | `fatal` | the last line of a master whose first generation never got ready |
+//! | `binding` | listeners are bound by a thread, one call after the other |
 //! | `listeners` | repairs of listeners |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
@@ -59,6 +60,7 @@ mod admin;
 mod adopt;
 mod asking;
 mod baking;
+mod binding;
 mod calls;
 mod chatter;
 mod count;
@@ -115,7 +117,7 @@ use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseI
 use crate::logging::{Level, Record, Sink};
 use crate::process::{LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
-use crate::sockets::Listener;
+use crate::sockets::{Arranged, Listener};
 use crate::systemd::Notifier;
 
 use groups::Groups;
@@ -149,6 +151,10 @@ enum Input {
     RuntimeDir,
     /// A count of connections came to its end.
     Counted(Box<count::Counter>, Box<count::Count>),
+    /// What a call lacked is bound, or not.
+    Bound(Result<Arranged, String>),
+    /// The next call that waited for that has its turn.
+    BindNext,
     /// The program may have changed on disk.
     ProgramChanged,
     /// What a thread found at these paths.
@@ -180,6 +186,7 @@ struct Master {
     /// None while the number of workers is the config's.
     scaled: Option<steps::Scaled>,
     hooks: hooks::Hooks,
+    binding: binding::Binding,
     on_change: on_change::OnChange,
     workers: Workers,
     groups: Groups,

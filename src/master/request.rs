@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Master;
+use super::binding::Asked;
 use super::groups;
 use super::lookup;
 use super::operations::FIRST;
@@ -22,6 +23,7 @@ use crate::fleet::{
     self, Good, HISTORY, Kind, OperationId, Plan, Policy, ReleaseId, Request, Scale, Stage,
 };
 use crate::process::{Release, ResolveError};
+use crate::sockets::{Arranged, Arrangement};
 
 /// A respawned worker that stays ready for this long is no longer counted as
 /// failing in a row.
@@ -91,6 +93,22 @@ impl Master {
         if let Some(error) = upgrade.label.as_deref().and_then(label_fault) {
             return Err(ApiError::new(ErrorKind::BadRequest, error));
         }
+        if self.binding.is_busy() {
+            return Ok(self.wait_for_binding(kind, upgrade, by));
+        }
+        let (asked, arrangement) = self.prepare(kind, &upgrade, by)?;
+        let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
+        self.bind(id, asked, arrangement);
+        Ok(receiver)
+    }
+
+    /// Everything that can be found wrong before anything begins, but for what is still to be bound.
+    pub(super) fn prepare(
+        &self,
+        kind: OperationKind,
+        upgrade: &UpgradeRequest,
+        by: Caller,
+    ) -> Result<(Asked, Arrangement), ApiError> {
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         self.refuse_unfit(&loaded)?;
         let mut sticky = match upgrade.from_config {
@@ -102,38 +120,51 @@ impl Master {
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
             sticky.by = Some((by, Timestamp::now()));
         }
-        sticky.command = upgrade.command.or(sticky.command);
-        sticky.env.extend(upgrade.env);
+        sticky.command = upgrade.command.clone().or(sticky.command);
+        sticky.env.extend(upgrade.env.clone());
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
         let release =
             Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
         let manner = Manner::with_errands(&loaded.config, &release).map_err(no_errand)?;
         let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
-        // The last that can fail: nothing is changed before it.
         let arrangement = self.arrange(&loaded)?;
-        let mut adopted = self.adopt_config(loaded);
-        adopted.warnings.extend(lacking.values().cloned());
-        self.tell_lacks(lacking);
-        let lineup = self.adopt_arrangement(arrangement, &mut adopted.warnings);
-        let release = self
-            .releases
-            .number(release, manner, sticky.clone(), lineup);
-        let fleet_kind = match kind {
+        let kind = match kind {
             OperationKind::Reload => Kind::Reload,
             _ => Kind::Upgrade,
         };
-        let (id, receiver) = self.operations.begin(kind, by, upgrade.label);
+        // systemd's reload has an end: it leaves no canary.
+        let canary = upgrade.canary.filter(|_| !upgrade.systemd);
+        let canary = canary.or(upgrade.systemd.then_some(0));
+        let asked = Asked {
+            kind,
+            loaded,
+            sticky,
+            release,
+            manner,
+            lacking,
+            canary,
+        };
+        Ok((asked, arrangement))
+    }
+
+    /// Nothing is missing: from here on nothing can be refused.
+    pub(super) fn go_on(&mut self, id: OperationId, asked: Asked, arranged: Arranged) {
+        let mut adopted = self.adopt_config(asked.loaded);
+        adopted.warnings.extend(asked.lacking.values().cloned());
+        self.tell_lacks(asked.lacking);
+        let lineup = self.adopt_arrangement(arranged, &mut adopted.warnings);
+        let sticky = asked.sticky;
+        let release = self
+            .releases
+            .number(asked.release, asked.manner, sticky.clone(), lineup);
         self.operations.update(id, |view| {
             view.warnings = adopted.warnings;
             view.applied = adopted.applied;
             view.pending = adopted.pending;
         });
         self.request.wait_for(id, sticky);
-        // systemd's reload has an end: it leaves no canary.
-        let canary = upgrade.canary.filter(|_| !upgrade.systemd);
-        let steps = self.steps(canary.or(upgrade.systemd.then_some(0)));
-        self.submit(id, release, fleet_kind, steps);
-        Ok(receiver)
+        let steps = self.steps(asked.canary);
+        self.submit(id, release, asked.kind, steps);
     }
 
     fn rollback(

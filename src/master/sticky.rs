@@ -179,10 +179,12 @@ impl Master {
         let kind = self.operations.view(id).map(|view| view.kind);
         let left = match outcome {
             // Whoever asked for the canary that was promoted has the answer long since; its release kept what was asked.
-            Outcome::Active(number) if kind == Some(OperationKind::Promote) => waiting.or_else(|| {
-                let release = self.generations.get(&number)?.release;
-                Some(self.releases.held(release)?.sticky.clone())
-            }),
+            Outcome::Active(number) if kind == Some(OperationKind::Promote) => {
+                waiting.or_else(|| {
+                    let release = self.generations.get(&number)?.release;
+                    Some(self.releases.held(release)?.sticky.clone())
+                })
+            }
             Outcome::Active(_) | Outcome::Unchanged(_) => waiting,
             _ => None,
         };

@@ -91,6 +91,8 @@ impl Master {
             Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
             Input::RuntimeDir => self.mend_runtime(),
             Input::Counted(counter, count) => self.on_counted(counter, count),
+            Input::Bound(outcome) => self.on_bound(outcome),
+            Input::BindNext => self.bind_next(),
             Input::ProgramChanged => self.look_at_program(),
             Input::ProgramSeen(paths, seen) => self.on_program_seen(&paths, seen),
             Input::ProgramLost(error) => self.warn(format!(

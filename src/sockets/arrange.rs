@@ -5,11 +5,35 @@ use std::path::Path;
 use super::error::{Fault, SocketError};
 use super::listener::{Listener, Origin};
 use super::open::open_another;
-use crate::config::{Address, Host, Listen};
+use crate::config::{Address, Listen};
 
-/// What the entries of a config stand for.
+/// The listeners of the entries of a config: those that are open, and those that are still to be bound.
 #[derive(Debug)]
 pub struct Arrangement {
+    places: Vec<Place>,
+    entries: Vec<Listen>,
+    warnings: Vec<String>,
+    /// What is open, for an address that overlaps with one of it.
+    ours: Vec<Ours>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Kept(Member),
+    Missing(Listen),
+}
+
+#[derive(Debug)]
+struct Ours {
+    name: String,
+    address: String,
+    datagram: bool,
+    port: Option<u16>,
+}
+
+/// An arrangement of which nothing is missing.
+#[derive(Debug)]
+pub struct Arranged {
     /// The listeners, in the order of the config.
     pub members: Vec<Member>,
     /// The entries of the config, each as its listeners have it.
@@ -29,40 +53,81 @@ pub struct Member {
     pub entry: Listen,
 }
 
-/// Finds the listener of each entry among those that are open, and binds those that are not there.
+/// Finds the listener of each entry among those that are open. Never blocks, and changes nothing.
 ///
 /// A listener is the entry's when it was made for the same address, or is bound exactly there; so an entry that
-/// only changes its name keeps its socket, and one that changes its address gets another. Nothing of what is open
-/// is changed here. `keep_dir` is as for [`open`](super::open).
+/// only changes its name keeps its socket, and one that changes its address gets another.
 ///
 /// # Errors
-/// The first entry that cannot be had; what was bound for others is closed again.
-pub fn arrange(
-    listen: &[Listen],
-    open: &[Listener],
-    keep_dir: Option<&Path>,
-) -> Result<Arrangement, SocketError> {
+/// An entry that wants a descriptor of systemd's which is not there.
+pub fn arrange(listen: &[Listen], open: &[Listener]) -> Result<Arrangement, SocketError> {
     let mut arranging = Arranging {
         listen,
         open,
-        keep_dir,
-        found: Vec::new(),
-        added: Vec::new(),
+        found: vec![Vec::new(); listen.len()],
         warnings: Vec::new(),
     };
-    if let Err(error) = arranging.run() {
-        arranging.take_back();
-        return Err(error);
-    }
+    arranging.find();
+    let places = arranging.places()?;
+    let ours = |it: &Listener| Ours {
+        name: it.name().to_owned(),
+        address: it.address(),
+        datagram: it.is_datagram(),
+        port: it.port(),
+    };
     Ok(Arrangement {
-        members: arranging.members(),
+        places,
         entries: arranging.entries(),
-        added: arranging.added,
         warnings: arranging.warnings,
+        ours: open.iter().map(ours).collect(),
     })
 }
 
 impl Arrangement {
+    /// Whether every listener is open already.
+    pub fn is_complete(&self) -> bool {
+        let mut places = self.places.iter();
+        places.all(|place| matches!(place, Place::Kept(_)))
+    }
+
+    /// Binds what is missing: looking up a host name, and who holds an address, may take long. `keep_dir` is as for
+    /// [`open`](super::open).
+    ///
+    /// # Errors
+    /// The first entry that cannot be bound; what was bound for others is closed again.
+    pub fn bind(self, keep_dir: Option<&Path>) -> Result<Arranged, SocketError> {
+        let mut arranged = Arranged {
+            members: Vec::new(),
+            entries: self.entries,
+            added: Vec::new(),
+            warnings: self.warnings,
+        };
+        for place in self.places {
+            let entry = match place {
+                Place::Kept(member) => {
+                    arranged.members.push(member);
+                    continue;
+                }
+                Place::Missing(entry) => entry,
+            };
+            match open_another(&entry, keep_dir, &mut arranged.warnings) {
+                Ok(listener) => {
+                    let number = listener.number();
+                    arranged.members.push(Member { number, entry });
+                    arranged.added.push(listener);
+                }
+                Err(fault) => {
+                    let fault = explain(&self.ours, &entry, fault);
+                    arranged.take_back();
+                    return Err(failed(&entry, fault));
+                }
+            }
+        }
+        Ok(arranged)
+    }
+}
+
+impl Arranged {
     /// Closes what was bound for it.
     pub fn take_back(self) {
         for listener in self.added {
@@ -72,36 +137,44 @@ impl Arrangement {
     }
 }
 
+fn failed(entry: &Listen, fault: Fault) -> SocketError {
+    SocketError::Open {
+        listener: entry.name.clone(),
+        address: entry.address.to_string(),
+        fault,
+    }
+}
+
+/// An address in use may overlap with one of ours.
+fn explain(ours: &[Ours], entry: &Listen, fault: Fault) -> Fault {
+    let (Fault::InUse(_), Address::Tcp(at) | Address::Udp(at)) = (&fault, &entry.address) else {
+        return fault;
+    };
+    let datagram = matches!(entry.address, Address::Udp(_));
+    let mut ours = ours.iter();
+    match ours.find(|it| it.datagram == datagram && it.port == Some(at.port)) {
+        Some(ours) => Fault::OurOwn {
+            listener: ours.name.clone(),
+            address: ours.address.clone(),
+        },
+        None => fault,
+    }
+}
+
 struct Arranging<'a> {
     listen: &'a [Listen],
     open: &'a [Listener],
-    keep_dir: Option<&'a Path>,
     /// For each entry its listeners, by number; several for an `fd:NAME` that stands for several.
     found: Vec<Vec<u64>>,
-    added: Vec<Listener>,
     warnings: Vec<String>,
 }
 
-impl Arranging<'_> {
-    fn run(&mut self) -> Result<(), SocketError> {
-        self.found = vec![Vec::new(); self.listen.len()];
+impl<'a> Arranging<'a> {
+    fn find(&mut self) {
         // A name that stayed decides between two of the same address (port 0 is one).
         self.look(|entry, held| entry.name == held.wish().name && asks_for(entry, held));
         self.look(asks_for);
         self.look(|entry, held| held.is_at(&entry.address));
-        for index in 0..self.listen.len() {
-            let entry = &self.listen[index];
-            if self.found[index].is_empty() {
-                let listener = self.bind(entry).map_err(|fault| SocketError::Open {
-                    listener: entry.name.clone(),
-                    address: entry.address.to_string(),
-                    fault,
-                })?;
-                self.found[index].push(listener.number());
-                self.added.push(listener);
-            }
-        }
-        Ok(())
     }
 
     fn look(&mut self, fits: impl Fn(&Listen, &Listener) -> bool) {
@@ -117,81 +190,46 @@ impl Arranging<'_> {
         }
     }
 
-    fn bind(&mut self, entry: &Listen) -> Result<Listener, Fault> {
-        match &entry.address {
-            Address::Inherited(name) => return Err(Fault::NotPassed(name.clone())),
-            Address::Tcp(at) | Address::Udp(at) => match &at.host {
-                Host::Name(name) if name != "localhost" => {
-                    return Err(Fault::NameWhileServing(name.clone()));
-                }
-                _ => {}
-            },
-            Address::Unix(_) | Address::Abstract(_) => {}
-        }
-        open_another(entry, self.keep_dir, &mut self.warnings)
-            .map_err(|fault| self.explain(entry, fault))
-    }
-
-    /// An address in use may overlap with one of ours.
-    fn explain(&self, entry: &Listen, fault: Fault) -> Fault {
-        let (Fault::InUse(_), Address::Tcp(at) | Address::Udp(at)) = (&fault, &entry.address)
-        else {
-            return fault;
-        };
-        let datagram = matches!(entry.address, Address::Udp(_));
-        let mut all = self.open.iter().chain(&self.added);
-        let ours = all.find(|it| it.is_datagram() == datagram && it.port() == Some(at.port));
-        match ours {
-            Some(ours) => Fault::OurOwn {
-                listener: ours.name().to_owned(),
-                address: ours.address(),
-            },
-            None => fault,
-        }
-    }
-
-    fn take_back(&mut self) {
-        for listener in std::mem::take(&mut self.added) {
-            // The error that is returned says more than one about a leftover path.
-            let _ = listener.close();
-        }
-    }
-
-    fn members(&mut self) -> Vec<Member> {
+    fn places(&mut self) -> Result<Vec<Place>, SocketError> {
         if self.listen.is_empty() {
-            return self.passed();
+            return Ok(self.passed());
         }
-        let mut members: Vec<Member> = Vec::new();
+        let mut names: Vec<String> = self.listen.iter().map(|it| it.name.clone()).collect();
+        let mut places = Vec::new();
         for (entry, found) in self.listen.iter().zip(&self.found) {
-            for (place, number) in found.iter().enumerate() {
+            if let (Address::Inherited(name), true) = (&entry.address, found.is_empty()) {
+                return Err(failed(entry, Fault::NotPassed(name.clone())));
+            }
+            if found.is_empty() {
+                places.push(Place::Missing(entry.clone()));
+            }
+            let held = found.iter().filter_map(|number| self.held(*number));
+            let held: Vec<&Listener> = held.collect();
+            for (index, held) in held.into_iter().enumerate() {
                 let mut entry = entry.clone();
-                if place > 0 {
-                    let taken = |name: &str| {
-                        members.iter().any(|it| it.entry.name == name)
-                            || self.listen.iter().any(|it| it.name == name)
-                    };
+                if index > 0 {
                     let numbered = (1..).map(|n: u32| format!("{}-{n}", entry.name));
-                    entry.name = numbered
-                        .into_iter()
-                        .find(|name| !taken(name))
-                        .unwrap_or_default();
+                    let mut free = numbered.filter(|name| !names.contains(name));
+                    entry.name = free.next().unwrap_or_default();
+                    names.push(entry.name.clone());
                 }
-                if let Some(held) = self.open.iter().find(|held| held.number() == *number) {
-                    let kept = set_once(held.wish(), &mut entry);
-                    self.warnings.extend(stays(&entry.name, &kept));
-                }
-                let number = *number;
-                members.push(Member { number, entry });
+                let kept = set_once(held.wish(), &mut entry);
+                self.warnings.extend(stays(&entry.name, &kept));
+                let number = held.number();
+                places.push(Place::Kept(Member { number, entry }));
             }
         }
-        members
+        Ok(places)
+    }
+
+    fn held(&self, number: u64) -> Option<&'a Listener> {
+        self.open.iter().find(|held| held.number() == number)
     }
 
     fn entries(&self) -> Vec<Listen> {
         let mut entries = self.listen.to_vec();
         for (entry, found) in entries.iter_mut().zip(&self.found) {
-            let mut open = self.open.iter();
-            if let Some(held) = open.find(|held| found.first() == Some(&held.number())) {
+            if let Some(held) = found.first().and_then(|number| self.held(*number)) {
                 set_once(held.wish(), entry);
             }
         }
@@ -199,12 +237,10 @@ impl Arranging<'_> {
     }
 
     /// Without any entry a service has what systemd passed to it.
-    fn passed(&self) -> Vec<Member> {
-        let passed = self
-            .open
-            .iter()
-            .filter(|held| held.origin() == Origin::Systemd);
-        passed.map(Listener::member).collect()
+    fn passed(&self) -> Vec<Place> {
+        let open = self.open.iter();
+        let passed = open.filter(|held| held.origin() == Origin::Systemd);
+        passed.map(|held| Place::Kept(held.member())).collect()
     }
 }
 

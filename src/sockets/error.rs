@@ -182,12 +182,6 @@ pub enum Fault {
         /// where it is bound
         address: String,
     },
-    /// a host name in a config that is read again
-    #[error(
-        "host names are looked up only when the master starts, since that may take long: write an address instead \
-         of {0:?}, or restart the service"
-    )]
-    NameWhileServing(String),
     /// a descriptor came that cannot be served
     #[error("the descriptor that systemd passes as {name:?} is {what}")]
     Unfit {

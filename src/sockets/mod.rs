@@ -43,7 +43,7 @@ mod through;
 mod unix_path;
 mod watch;
 
-pub use arrange::{Arrangement, Member, arrange};
+pub use arrange::{Arranged, Arrangement, Member, arrange};
 pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};
 pub use flags::FlagChange;

@@ -339,3 +339,35 @@ fn f04_connections_that_wait_in_the_queue_of_a_kept_listener_are_served_by_the_n
     }
     service.stop();
 }
+
+#[test]
+fn calls_that_come_while_a_listener_is_bound_are_answered_and_bind_it_once() {
+    let (web, admin) = (free_port(), free_port());
+    let service = start(&[at("web", web)]);
+    let all = [at("web", web), format!("admin localhost:{admin}")];
+    std::fs::write(service.path("web.toml"), config(&telling_names(), &all)).expect("the config");
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| service.handover("reload", &[])))
+            .collect();
+        for call in calls {
+            call.join().expect("no panic").says(0, &[]);
+        }
+    });
+    assert_eq!(
+        (service.generation(), names(&service, 2)),
+        (2, "web:admin".to_owned())
+    );
+    assert_eq!(service.events().matches("\"listener_opened\"").count(), 1);
+    get(&format!("localhost:{admin}"), "/").expect("it serves");
+    // A stop does not wait for a name that nobody can look up, nor does a call for one get lost.
+    let text = config(
+        &telling_names(),
+        &[at("web", web), "far no-such-host.invalid:80".to_owned()],
+    );
+    std::fs::write(service.path("web.toml"), text).expect("the config");
+    service
+        .handover("reload", &[])
+        .says(1, &["no-such-host.invalid", "cannot be resolved"]);
+    service.stop();
+}
