@@ -89,7 +89,6 @@ fn words(text: &str) -> BTreeSet<&str> {
 /// A shell in which README's words mean what they mean to its reader.
 struct Reader {
     runtime: tempfile::TempDir,
-    state: tempfile::TempDir,
     port: u16,
 }
 
@@ -98,7 +97,6 @@ impl Reader {
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self {
             runtime: tempfile::tempdir().expect("a directory"),
-            state: tempfile::tempdir().expect("a directory"),
             port: free.local_addr().expect("an address").port(),
         }
     }
@@ -113,7 +111,6 @@ impl Reader {
         command.arg("-c").arg(line).current_dir(ROOT);
         command.env("PATH", format!("{own}:{path}"));
         command.env("RUNTIME_DIRECTORY", self.runtime.path());
-        command.env("STATE_DIRECTORY", self.state.path());
         command.env("STATE_DIRECTORY", self.runtime.path().join("state"));
         for name in [
             "NOTIFY_SOCKET",
