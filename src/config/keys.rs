@@ -1,6 +1,7 @@
 //! The table of keys: the only place that knows which there are.
 
 mod later;
+mod limits;
 mod listen;
 mod now;
 mod routed;
@@ -45,7 +46,13 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ),
 ];
 
-const TABLE: [&[Key]; 4] = [now::KEYS, listen::KEYS, later::KEYS, routed::KEYS];
+const TABLE: [&[Key]; 5] = [
+    now::KEYS,
+    listen::KEYS,
+    limits::KEYS,
+    later::KEYS,
+    routed::KEYS,
+];
 
 /// Every key, in the order of the reference.
 pub fn keys() -> impl Iterator<Item = &'static Key> {

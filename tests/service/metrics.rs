@@ -77,9 +77,11 @@ fn upgrades_are_counted_by_their_end_and_workers_by_their_state() {
         "none ended yet: {}",
         first.text
     );
-    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    let upgrade = ["--env", "RELEASE=2", "--drained"];
+    service.handover("upgrade", &upgrade).says(0, &[]);
     service.upgrade_to(&Broken::at_once()).says(1, &[]);
     service.upgrade_to(&Broken::in_the_bake()).says(1, &[]);
+    service.handover("rollback", &[]).says(0, &[]);
     let worker = service.workers(service.generation())[0];
     kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
     let after = eventually("the worker was started again", || {
@@ -88,10 +90,10 @@ fn upgrades_are_counted_by_their_end_and_workers_by_their_state() {
         let ready = scraped.value("handover_workers{state=\"ready\"}") == 2.0;
         (restarted && ready).then_some(scraped)
     });
-    assert_eq!(after.value("handover_upgrade_duration_seconds_count"), 3.0);
-    for result in ["succeeded", "failed", "rolled_back"] {
+    assert_eq!(after.value("handover_upgrade_duration_seconds_count"), 4.0);
+    for (result, count) in [("succeeded", 1.0), ("failed", 2.0), ("rolled_back", 1.0)] {
         let of = |family: &str| after.value(&format!("{family}{{result=\"{result}\"}}"));
-        assert_eq!(of("handover_upgrades_total"), 1.0, "{result}");
+        assert_eq!(of("handover_upgrades_total"), count, "{result}");
         let at = of("handover_last_upgrade_timestamp_seconds");
         assert!((started..now() + 1.0).contains(&at), "{result} at {at}");
     }

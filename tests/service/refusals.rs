@@ -55,8 +55,8 @@ fn no_command_at_all_is_bad_usage() {
 #[test]
 fn what_later_versions_bring_is_refused_not_ignored() {
     refused(
-        &config("[hooks]\npre_upgrade = [\"/bin/true\"]\n"),
-        &["pre_upgrade", "not available"],
+        &config("[hooks]\nsession_end = [\"/bin/true\"]\n"),
+        &["session_end", "not available"],
     );
     let route = config("").replacen("[app]", "route = \"session\"\n[app]", 1);
     refused(&route, &["session"]);

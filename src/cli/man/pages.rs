@@ -151,6 +151,17 @@ const ABOUT: &[About] = &[
         WAITED,
     ),
     asks(
+        "scale",
+        &[
+            "The active generation gets more workers, or lets the newest go; those finish what they have. Answers \
+             when all that were added are ready; when one cannot start, the number is what it was (exit status 1).",
+            "Later generations have as many, until app.workers changes in the config: status says so. The signals \
+             TTIN and TTOU add one and take one away. 0 is refused: that is what stop is for.",
+        ],
+        &[("handover scale web 4", "Four workers from now on.")],
+        WAITED,
+    ),
+    asks(
         "abort",
         &[
             "The new generation of the operation that runs is let go, and the old one serves as before. Whoever \

@@ -207,7 +207,7 @@ fn a_canary_and_another_number_of_workers_are_told() {
     status.scaled = Some("scaled to 4, asked by uid 0".to_owned());
     let page = render(&status, Paint(false), usize::MAX);
     assert!(
-        page.contains("promote or abort it, aborted in 1 min 30 s"),
+        page.contains("promote or abort it, aborted in 90 s"),
         "{page}"
     );
     assert!(page.contains("\nscaled to 4, asked by uid 0\n"), "{page}");

@@ -121,7 +121,6 @@ const MISTAKES: &[Mistake] = &[
     ("[ready]\non = \"output:up\"\n[log]\nworker_output = \"inherit\"", (2, 6), "which nobody reads", "write worker_output = \"journal\" under [log]"),
     // Later versions.
     ("[log]\nworker_output = \"file\"", (2, 17), "\"file\" is not available in handover", "write worker_output = \"journal\""),
-    ("[upgrade]\non_change = true", (2, 13), "upgrade.on_change is not available in handover", "handover upgrade"),
     ("[upgrade]\nstrategy = \"rolling\"\ncanary = 1", (3, 10), "a canary stands beside the whole old generation", "remove one of the two"),
     ("[upgrade]\nbatch = 0", (2, 9), "upgrade.batch must be at least 1", ""),
     ("[upgrade]\nstrategy = \"roling\"", (2, 12), "must be one of all, rolling", "write strategy = \"rolling\""),

@@ -14,23 +14,19 @@ impl fmt::Display for Event {
                 by,
                 drain_timeout_ms,
             } => {
-                f.write_str("stopping")?;
-                if let Some(by) = by {
-                    write!(f, ", asked by {by}")?;
-                }
-                write!(f, "; drains {} at most", Span(*drain_timeout_ms))
+                let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
+                let most = Span(*drain_timeout_ms);
+                write!(f, "stopping{by}; drains {most} at most")
             }
-            Self::ConfigRefused { reason } => {
-                write!(f, "the config has a fault, nothing changed: {reason}")
+            Self::ConfigRefused { reason: why } => {
+                write!(f, "the config has a fault, nothing changed: {why}")
             }
             Self::Rollback {
                 from, to, reason, ..
-            } => {
-                write!(
-                    f,
-                    "generation {from} is let go: {reason}; generation {to} serves as before"
-                )
-            }
+            } => write!(
+                f,
+                "generation {from} is let go: {reason}; generation {to} serves as before"
+            ),
             Self::ReleaseChanged { generation, files } => write!(
                 f,
                 "a worker of generation {generation} starts from files that changed: {}",
