@@ -13,7 +13,7 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 use super::exit::CODES;
 use super::terminal::Terminal;
 use super::{Exit, Failure, command};
-use pages::{About, COMMON, ENVIRONMENT, FILES, SIGNALS, about};
+use pages::{About, CHANGED, COMMON, ENVIRONMENT, FILES, SIGNALS, about};
 
 /// Write the manual pages into a directory
 ///
@@ -62,6 +62,7 @@ fn pages() -> Vec<(String, Vec<u8>)> {
 
 fn page(command: &Command) -> Vec<u8> {
     let man = Man::new(command.clone())
+        .date(CHANGED)
         .manual("handover")
         .source(format!("handover {}", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
@@ -107,8 +108,11 @@ fn description(command: &Command, about: &About) -> Roff {
     let own = own.map(|text| format!("{text}.").replace("..", "."));
     let common = (!about.local).then_some(COMMON);
     let told = about.paragraphs.iter().copied();
-    for paragraph in own.as_deref().into_iter().chain(told).chain(common) {
-        roff.control("PP", []);
+    let paragraphs = own.as_deref().into_iter().chain(told).chain(common);
+    for (number, paragraph) in paragraphs.enumerate() {
+        if number > 0 {
+            roff.control("PP", []);
+        }
         roff.text([roman(paragraph.replace('\n', " "))]);
     }
     roff

@@ -58,12 +58,11 @@ fn manual_pages_are_read_without_a_warning() {
             );
         }
         if let Some(mandoc) = debian("mandoc") {
-            let ended = run(mandoc, &["-T", "lint", "-W", "error", shown]);
-            assert_eq!(
-                (ended.code, ended.stdout.as_str()),
-                (Some(0), ""),
-                "{shown}"
-            );
+            let ended = run(mandoc, &["-T", "lint", "-W", "warning", shown]);
+            let faults = ended.stdout.lines().chain(ended.stderr.lines());
+            // How clap_mangen sets the values of an option apart: a break too many, seen by nobody.
+            let faults = faults.filter(|line| !line.contains("skipping paragraph macro: br "));
+            assert_eq!(faults.collect::<Vec<_>>(), [""; 0], "{shown}");
         }
     }
 }

@@ -2,6 +2,9 @@
 
 use super::super::exit::Exit;
 
+/// When these texts were changed last: pages carry a date (man-pages(7)).
+pub(super) const CHANGED: &str = "2026-11-26";
+
 /// What is said of one verb.
 pub(super) struct About {
     verb: &'static str,
