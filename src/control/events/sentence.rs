@@ -9,15 +9,7 @@ use crate::control::{Count, Span};
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MasterStarted { pid, version } => write!(f, "handover {version} runs, pid {pid}"),
-            Self::MasterStopping {
-                by,
-                drain_timeout_ms,
-            } => {
-                let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
-                let most = Span(*drain_timeout_ms);
-                write!(f, "stopping{by}; drains {most} at most")
-            }
+            Self::MasterStarted { .. } | Self::MasterStopping { .. } => self.fmt_master(f),
             Self::ConfigRefused { reason: why } => {
                 write!(f, "the config has a fault, nothing changed: {why}")
             }
@@ -37,7 +29,7 @@ impl fmt::Display for Event {
                 Some(address) => write!(f, "metrics and health are served at {address}"),
                 None => f.write_str("metrics and health are no longer served over TCP"),
             },
-            Self::Warning { message } => f.write_str(message),
+            Self::Warning { message: text } => f.write_str(text),
             Self::Gap { from, to } => write!(f, "events {from} to {to} are no longer kept"),
             Self::ListenerRepaired { .. }
             | Self::ListenerFailed { .. }
@@ -81,6 +73,21 @@ impl fmt::Display for Event {
 }
 
 impl Event {
+    fn fmt_master(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MasterStarted { pid, version } => write!(f, "handover {version} runs, pid {pid}"),
+            Self::MasterStopping {
+                by,
+                drain_timeout_ms,
+            } => {
+                let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
+                let most = Span(*drain_timeout_ms);
+                write!(f, "stopping{by}; drains {most} at most")
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn fmt_operation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OperationQueued {
