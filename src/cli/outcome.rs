@@ -193,6 +193,10 @@ fn now(operation: &OperationView, name: &str, target: &Target) -> String {
             format!("\nwhat runs: {status}")
         }
         (Some(OperationResult::Superseded), _) | (_, None) => String::new(),
+        (_, Some(from)) if operation.unserved => {
+            let status = target.command(format_args!("status {}", clean(name)));
+            format!("\ngeneration {from} is as before, but none of its workers is ready: {status}")
+        }
         (_, Some(from)) => format!("\ngeneration {from} serves as before"),
     }
 }

@@ -36,7 +36,10 @@ impl Master {
         loaded.config.listen.clone_from(&self.loaded.config.listen);
         let changed = config::changed(&self.loaded.config, &loaded.config);
         let pending = self.began_with().map_or_else(Vec::new, |began| {
-            of_kind(&config::changed(began, &loaded.config), Applies::Release)
+            // A generation's listeners are those of its line-up.
+            let mut changed = config::changed(began, &loaded.config);
+            changed.retain(|key| !key.starts_with("listen"));
+            of_kind(&changed, Applies::Release)
         });
         let applied = of_kind(&changed, Applies::Live);
         let restart = of_kind(&changed, Applies::Restart);

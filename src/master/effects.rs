@@ -82,6 +82,7 @@ impl Master {
         let drains = matches!(outcome, Outcome::Active(_)) && self.fleet.generations().count() > 1;
         let drain_timeout = drains.then(|| millis(self.config().drain.timeout));
         let canary_timeout = self.fleet.policy().canary_timeout;
+        let serves = self.fleet.generations().any(|held| held.ready() > 0);
         let way_on = format!(
             "{}, or {}",
             self.command(format_args!("promote {}", self.name)),
@@ -119,6 +120,7 @@ impl Master {
                 view.from = None;
             }
             view.unchanged = matches!(outcome, Outcome::Unchanged(_));
+            view.unserved = !serves;
             if !view.unchanged {
                 view.pending.clear();
             }

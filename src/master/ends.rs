@@ -196,6 +196,7 @@ impl Master {
         let expected = worker.told.is_some() || killed;
         let (pid, generation) = (worker.last_pid, id.generation);
         let ran = worker.not_started.is_none();
+        let served = worker.ready.is_some();
         self.end_chatter_of(id);
         if ran {
             let (worker, exit) = (id.to_string(), exit.to_string());
@@ -211,7 +212,7 @@ impl Master {
             // It was in the middle of something, and nobody knows of how much.
             self.add_cut(id, None);
         }
-        if unheard && drained.is_some() && !killed {
+        if unheard && served && drained.is_some() && !killed {
             self.tell_of_unhandled(id, &signal.to_string());
         }
         if let Some(drained) = drained.filter(|_| !killed) {

@@ -154,13 +154,23 @@ impl Master {
                 }),
                 ReadyOn::Output { regex, .. } => Some(Advice {
                     fact: format!("no line that it printed matches {regex:?}"),
-                    hint: "a program whose output is no terminal may keep it back for long (python3 -u); what it printed: "
-                        .to_owned()
-                        + &self.command(format_args!("logs {}", self.name)),
+                    hint: "a program whose output is no terminal may keep it back for long (python3 -u)".to_owned()
+                        + &self.where_it_printed(),
                 }),
                 _ => None,
             }),
             _ => None,
+        }
+    }
+
+    /// Where its output is to be read: of a first generation that failed nobody can ask, since the master ends with it.
+    pub(super) fn where_it_printed(&self) -> String {
+        match self.fleet.active() {
+            Some(_) => {
+                let logs = self.command(format_args!("logs {}", self.name));
+                format!("; what it printed: {logs}")
+            }
+            None => String::new(),
         }
     }
 }

@@ -51,6 +51,9 @@ impl Master {
             Note::Ended(number) => self.generation_ended(number),
             Note::Respawn(id, delay, restarts) => {
                 self.restarts += 1;
+                if let Some(info) = self.generations.get_mut(&id.generation) {
+                    info.count_restart(id);
+                }
                 self.tell(&Event::WorkerRestarting {
                     worker: id.to_string(),
                     generation: id.generation,

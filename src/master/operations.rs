@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::watch;
 
 use crate::control::Caller;
-use crate::control::view::{OperationKind, OperationState, OperationView};
+use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
 use crate::fleet::OperationId;
 
 /// Ended operations that `history` shows.
@@ -114,7 +114,11 @@ impl Operations {
 
     /// The last upgrade, reload or rollback that ended.
     pub(super) fn last_upgrade(&self) -> Option<OperationView> {
-        let makes_generations = |view: &OperationView| is_rollout(view.kind) && view.is_ended();
+        // A call that was refused changed nothing: what was before it is still the last.
+        let refused = [OperationResult::Refused, OperationResult::Superseded].map(Some);
+        let makes_generations = |view: &OperationView| {
+            is_rollout(view.kind) && view.is_ended() && !refused.contains(&view.result)
+        };
         self.history().into_iter().find(makes_generations)
     }
 }

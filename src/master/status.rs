@@ -105,6 +105,7 @@ impl Master {
         let held = self.workers.get(id);
         let held = held.filter(|_| slot.process != Process::Absent);
         let ready = held.and_then(|worker| worker.ready.as_ref());
+        let info = self.generations.get(&id.generation);
         WorkerView {
             id: id.to_string(),
             pid: held.and_then(|worker| worker.pid()),
@@ -113,7 +114,7 @@ impl Master {
             ready_by: ready.map(|ready| ready.by.clone()),
             status: held.and_then(|worker| worker.status.clone()),
             health: held.and_then(|worker| worker.verdict.as_ref().map(health_view)),
-            restarts: slot.life,
+            restarts: info.map_or(0, |info| info.restarts_of(id)),
             connections: held.and_then(|_| count?.connections.get(&id).copied()),
         }
     }

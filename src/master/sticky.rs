@@ -237,6 +237,7 @@ impl Master {
     }
 
     pub(super) fn sticky_sentence(&self) -> Option<String> {
-        self.request.sentence(&self.request.sticky)
+        self.request
+            .sentence(&self.request.sticky_of(self.config()))
     }
 }

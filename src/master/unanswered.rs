@@ -59,11 +59,10 @@ impl Master {
             // It never gave the sign after which it would have been asked.
             None => return None,
         };
-        let hint = "what it printed: handover logs; if it is only slow: a longer ready.timeout, and for a slow answer \
-                    a longer health.timeout";
+        let hint = "if it is only slow: a longer ready.timeout, and for a slow answer a longer health.timeout";
         Some(Advice {
             fact,
-            hint: hint.to_owned(),
+            hint: hint.to_owned() + &self.where_it_printed(),
         })
     }
 }

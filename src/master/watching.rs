@@ -139,6 +139,10 @@ fn became_program(pid: i32, shell: &str, release: &Release) -> bool {
     let own = argv
         .first()
         .map_or("", |program| program.rsplit('/').next().unwrap_or(program));
+    // What runs now, where that can be seen: a script may bear the name of what it executes.
+    if let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) {
+        return shell_named(&exe.to_string_lossy()).is_none();
+    }
     if let Ok(comm) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
         let comm = comm.trim_end();
         // The kernel cuts names; a script has its own.

@@ -248,6 +248,8 @@ pub(super) struct GenerationInfo {
     /// The last of its workers to become ready.
     pub(super) ready: Option<Readiness>,
     pub(super) bake: Option<Bake>,
+    /// By slot: the life that a restart began, and the how many-th in a row it was.
+    restarts: BTreeMap<u32, (u32, u32)>,
     /// The config that was in force then.
     pub(super) began_with: Box<Config>,
     pub(super) was_active: bool,
@@ -263,6 +265,22 @@ pub(super) struct GenerationInfo {
 }
 
 impl GenerationInfo {
+    /// This worker was lost, and its slot gets another one.
+    pub(super) fn count_restart(&mut self, lost: WorkerId) {
+        let before = self.restarts_of(lost);
+        let entry = (lost.life.saturating_add(1), before.saturating_add(1));
+        self.restarts.insert(lost.slot, entry);
+    }
+
+    /// How often the worker was started again because the one before it was lost; a place that was taken anew, as by
+    /// scaling, begins at 0.
+    pub(super) fn restarts_of(&self, id: WorkerId) -> u32 {
+        let counted = self.restarts.get(&id.slot);
+        // Until the next one is launched the slot bears the life of the lost one.
+        let current = |(life, _): &&(u32, u32)| *life == id.life || *life == id.life + 1;
+        counted.filter(current).map_or(0, |(_, count)| *count)
+    }
+
     pub(super) fn new(
         release: ReleaseId,
         manner: Arc<Manner>,
@@ -280,6 +298,7 @@ impl GenerationInfo {
             failure: None,
             ready: None,
             bake: None,
+            restarts: BTreeMap::new(),
             began_with,
             was_active: false,
             changed_told: false,

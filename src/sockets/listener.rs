@@ -217,8 +217,11 @@ impl Listener {
     }
 
     /// How many connections may wait; the kernel caps it at `net.core.somaxconn`. As the config
-    /// says, or as systemd made it.
+    /// says, or as systemd made it; 0 where nothing connects.
     pub fn backlog(&self) -> u32 {
+        if self.is_datagram() {
+            return 0;
+        }
         self.entry.backlog
     }
 

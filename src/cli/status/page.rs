@@ -1,5 +1,7 @@
 //! A status as a page: a header, then tables.
 
+use std::time::Duration;
+
 use crate::cli::table::{Cell, Table};
 use crate::cli::terminal::{Paint, Tone};
 use crate::cli::text::{clean, fit, shell, wrap};
@@ -117,7 +119,7 @@ fn remark(generation: &GenerationView, at: Timestamp) -> String {
     }
     match generation.release.changed_files.as_slice() {
         [] => {}
-        [file] => remarks.push(format!("{file} changed since")),
+        [file] => remarks.push(file.clone()),
         files => remarks.push(format!("{} files changed since", files.len())),
     }
     remarks.join(", ")
@@ -266,7 +268,11 @@ fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {
     format!(
         "last upgrade: {} {result}{way}, {} ago, took {}{}",
         clean(&last.id),
-        age(at, last.started_at),
+        age(
+            at,
+            last.started_at
+                .after(Duration::from_millis(last.duration_ms))
+        ),
         Span(last.duration_ms),
         reason.unwrap_or_default()
     )

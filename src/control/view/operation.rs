@@ -48,6 +48,9 @@ pub struct OperationView {
     pub drained: bool,
     /// Whether there was nothing to do (a reload whose release did not change).
     pub unchanged: bool,
+    /// It failed, and no worker of the generation before it is ready either: nobody serves.
+    #[serde(default)]
+    pub unserved: bool,
     /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
     /// Whether it ended with a canary that stands beside `from`, until promoted or aborted.
@@ -108,6 +111,7 @@ impl OperationView {
             duration_ms: None,
             drained: false,
             unchanged: false,
+            unserved: false,
             workers: None,
             canary: false,
             canary_timeout_ms: None,

@@ -13,7 +13,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("handover run --listen 127.0.0.1:@FREE@ --ready-timeout 3s -- ./elsewhere.py @FREE@", 1, &["ended because its address is in use: handover holds listen-0", "socket.socket(fileno=3)"]),
     mistake("handover run --listen 127.0.0.1:0 --ready-timeout 3s -- ./wrapped", 1, &["LISTEN_PID names the shell (sh, pid", "write `exec` before the command"]),
     mistake("handover run --listen 127.0.0.1:0 --ready notify --ready-timeout 2s -- ./server.py", 1, &["it sent no READY=1", "ready.on = \"auto\""]),
-    mistake("handover run --listen 127.0.0.1:0 --ready output:READY --ready-timeout 2s -- ./server.py", 1, &["no line that it printed matches \"READY\"", "python3 -u", "handover logs"]),
+    mistake("handover run --listen 127.0.0.1:0 --ready output:READY --ready-timeout 2s -- ./server.py", 1, &["no line that it printed matches \"READY\"", "python3 -u"]),
 ];
 
 #[test]
