@@ -20,7 +20,7 @@ fn busy() -> Status {
     starting["ready_by"] = json!(null);
     starting["restarts"] = json!(2);
     let mut changed = release("v6");
-    changed["changed_files"] = json!(["/srv/v6/server.py"]);
+    changed["changed_files"] = json!(["/srv/v6/server.py: removed"]);
     let by = json!({"uid": 0, "pid": 4800});
     serde_json::from_value(json!({
         "name": "web", "pid": 4711, "version": "0.1.0", "state": "upgrading", "generation": 7,
@@ -72,7 +72,7 @@ GENERATION  STATE            AGE  LABEL  RELEASE                                
 8           starting         0 s  v8     python3 /srv/v8/server.py --name 'a b'  path
 7           active     6 min 5 s  v7     python3 /srv/v7/server.py --name 'a b'  path
 6           draining  30 h 4 min         python3 /srv/v6/server.py --name 'a b'  path    \
-12 connections left, 18 s left, /srv/v6/server.py changed since
+12 connections left, 18 s left, /srv/v6/server.py: removed
 
 WORKER  STATE      PID  READY AFTER  BY                  RESTARTS  CONNECTIONS
 8.0     starting  5012                                          2
@@ -85,7 +85,7 @@ http      0.0.0.0:8080       4096
 dns       udp:0.0.0.0:53           systemd  both generations read from it while they overlap
 
 under way: upgrade up_8 for 1 s, asked by uid 0 (pid 4800)
-last upgrade: up_7 failed, generation 6 to 7, 6 min 6 s ago, took 1.2 s: exit code 3
+last upgrade: up_7 failed, generation 6 to 7, 6 min 4 s ago, took 1.2 s: exit code 3
 upgrades: 6 succeeded, 1 failed, 0 rolled back";
     assert_eq!(render(&busy(), Paint(false), usize::MAX), expected);
 }
