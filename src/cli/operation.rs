@@ -15,6 +15,7 @@ use super::{Exit, Failure};
 use crate::control::client::{Client, ClientError, EventReader, Master, Reply};
 use crate::control::view::{EventView, OperationView};
 use crate::control::{ErrorKind, Span};
+use crate::process::parse_stat;
 
 /// How long a master that went away is looked for.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -127,6 +128,9 @@ impl Wait<'_> {
     async fn until_over(&mut self) -> Result<Reply, Failure> {
         loop {
             if let Ended::Operation(reply) = self.until_answered().await? {
+                if self.order.verb == "stop" && reply.status == 200 {
+                    has_ended(self.master.pid).await;
+                }
                 return Ok(reply);
             }
             if self.order.verb == "stop" && is_gone(&self.master.client).await {
@@ -344,6 +348,25 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+/// Waits a moment until the process is gone that said that it stops: then the next one can start.
+async fn has_ended(pid: Option<i32>) {
+    let Some(pid) = pid else {
+        return;
+    };
+    let lives = || {
+        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok();
+        stat.and_then(|stat| parse_stat(&stat))
+            .is_some_and(|stat| !stat.is_dead())
+    };
+    let gone = async {
+        while lives() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Who takes longer has a client that does not let go, or is stopped: the answer is true all the same.
+    drop(timeout(GONE, gone).await);
 }
 
 /// Whether the master of `client` is gone, given a moment.

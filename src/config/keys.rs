@@ -14,7 +14,10 @@ use super::key::Key;
 /// Sections in the order of the reference, each with what it is about.
 pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("", "The service itself."),
-    ("app", "What to run. A change of what runs, not of how many, makes a new release."),
+    (
+        "app",
+        "What to run. A change of what runs, not of how many, makes a new release.",
+    ),
     (
         "listen",
         "A socket; `[[listen]]` once for each, in the order of the worker's descriptors from 3.",

@@ -246,6 +246,8 @@ impl Master {
         if let Some(worker) = self.workers.get_mut(id) {
             worker.delivered = true;
             worker.hush();
+            // Its group is gone, or a leftover that holds it.
+            worker.child = None;
             self.runtime.discard(&worker.directory);
         }
         self.remove_group(self.workers.group_to_remove(id));
@@ -319,7 +321,7 @@ impl Master {
                 drop(child.signal_group(SIGKILL));
                 drop(child.signal(SIGKILL));
             }
-            let pid = worker.pid().unwrap_or_default();
+            let pid = worker.last_pid;
             if drained && !again {
                 self.add_cut(id, held);
             }

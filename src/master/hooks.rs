@@ -109,6 +109,8 @@ impl Run {
     fn kill(&self) {
         // Whoever is gone already needs no signal.
         drop(self.child.signal_group(SIGKILL));
+        // It may have left its group.
+        drop(self.child.signal(SIGKILL));
     }
 }
 

@@ -30,16 +30,19 @@ const HANDLED: [Signal; 9] = [
     Signal::SIGTTOU,
 ];
 
-/// Mean nothing here and would end the master, and with it the service: SIGXFSZ comes from a log file at its
-/// limit (write(2) says EFBIG then), the others from whoever mistakes a PID. Workers get an empty mask.
-const IGNORED: [Signal; 7] = [
-    Signal::SIGXFSZ,
-    Signal::SIGXCPU,
-    Signal::SIGALRM,
-    Signal::SIGVTALRM,
-    Signal::SIGPROF,
-    Signal::SIGIO,
-    Signal::SIGPWR,
+/// What goes through: faults of this process itself, which cannot be held back, and a shell's job control. Everything else
+/// has no meaning here and would end the master, and with it the service: SIGXFSZ comes from a log file at its limit
+/// (write(2) says EFBIG then), the others, real-time ones too, from whoever mistakes a PID. Workers get an empty mask.
+const UNBLOCKED: [Signal; 9] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGSYS,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
 ];
 
 /// `si_code` of a SIGCHLD for a child that a signal stopped (sigaction(2)).
@@ -51,7 +54,10 @@ fn handled() -> SigSet {
 
 /// Blocks the handled signals and those without a meaning; to be called before any thread exists.
 pub(super) fn block() -> io::Result<()> {
-    let blocked: SigSet = HANDLED.into_iter().chain(IGNORED).collect();
+    let mut blocked = SigSet::all();
+    for signal in UNBLOCKED {
+        blocked.remove(signal);
+    }
     Ok(blocked.thread_block()?)
 }
 

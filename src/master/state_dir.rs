@@ -169,10 +169,15 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    let opened = match File::open(file) {
+    // Of a pipe the opening would wait for a writer.
+    let flags = nix::libc::O_NONBLOCK;
+    let opened = match File::options().read(true).custom_flags(flags).open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
     opened.take(BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(Some(bytes))

@@ -19,7 +19,7 @@ use super::launcher::{LaunchRequest, Launched, Launcher, Report};
 use super::release::Release;
 
 /// More than anybody reads of it: then nobody reads on, and its next write fails (EPIPE).
-const OUTPUT_MAX: usize = 256 * 1024;
+const OUTPUT_MAX: usize = 64 << 20;
 /// Of which the last so many bytes are kept.
 const KEPT: usize = 4 * 1024;
 /// The longest last line that is told, in characters.
@@ -149,6 +149,8 @@ impl Errand {
         let ended = ended.await;
         // ESRCH where nobody is left.
         let _ = child.signal_group(SIGKILL);
+        // It may have left its group.
+        let _ = child.signal(SIGKILL);
         let _ = timeout(GONE_WITHIN, child.ended()).await;
         let exit = child.reap();
         let ending = match (ended, exit) {

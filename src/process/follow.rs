@@ -100,8 +100,13 @@ impl Follow {
                     let entry = directory.join(&name);
                     places.insert((watch, name), entry);
                 }
-                // Gone since we looked: the entry above it says when it is back.
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => {}
+                // Gone since we looked, a loop of links, closed to us: the entry above it says when that changes.
+                Err(
+                    rustix::io::Errno::NOENT
+                    | rustix::io::Errno::NOTDIR
+                    | rustix::io::Errno::LOOP
+                    | rustix::io::Errno::ACCESS,
+                ) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }

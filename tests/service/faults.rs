@@ -269,6 +269,12 @@ fn f20_signals_without_a_meaning_end_nobody() {
     for signal in stray {
         service.signal(signal);
     }
+    // SIGSTKFLT and real-time signals have no names there.
+    let others = ["16", "34", "50", "64"].map(|number| format!("kill -{number} {}", service.pid()));
+    let sent = std::process::Command::new("/bin/sh")
+        .args(["-c", &others.join(" && ")])
+        .status();
+    assert!(sent.expect("a shell").success());
     service.handover("upgrade", &[]).says(0, &[]);
     assert_eq!(service.generation(), 2);
     service.stop();
