@@ -134,6 +134,7 @@ impl Wait<'_> {
                 return Ok(reply);
             }
             if self.order.verb == "stop" && is_gone(&self.master.client).await {
+                has_ended(self.master.pid).await;
                 return Ok(Reply {
                     status: 200,
                     body: self.stopped().into(),
