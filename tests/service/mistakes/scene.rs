@@ -82,5 +82,6 @@ pub fn type_in(directory: &Path, typed: &str) -> Ended {
     clean(&mut command);
     command.env("PATH", format!("{own}:/usr/bin:/bin"));
     command.env("RUNTIME_DIRECTORY", directory.join("run"));
+    command.env("STATE_DIRECTORY", directory.join("state"));
     finish(command)
 }
