@@ -12,7 +12,6 @@ mod known;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, fstat, statat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -151,27 +150,24 @@ impl Holders {
         together: &mut Vec<u64>,
     ) -> Result<(), Unseen> {
         let fault = |fault| Unseen::Process(pid, fault);
-        let task = directory(rustix::fs::CWD, &format!("/proc/{pid}/task")).map_err(fault)?;
-        let task = task.as_fd();
         // Link count: 2 and the number of threads.
-        let threads = fstat(task).map_err(|errno| fault(errno.into()))?.st_nlink;
-        let mut tids = Vec::new();
+        let threads = look.reader.stat(pid, pid, "task").map_err(fault)?.st_nlink;
+        let mut tids = vec![pid];
         if threads > 3 {
+            let task = directory(rustix::fs::CWD, &format!("/proc/{pid}/task")).map_err(fault)?;
+            tids.clear();
             look.reader
-                .numbers(task, |tid| tids.push(tid))
+                .numbers(task.as_fd(), |tid| tids.push(tid))
                 .map_err(fault)?;
-        } else {
-            tids.push(pid);
         }
         for &tid in &tids {
             // Without CONFIG_PROC_CHILDREN there is no such file: then the leader is the tree.
-            let text = look.reader.once(task, tid, "children").unwrap_or_default();
+            let text = look.reader.loose(pid, tid, "children").unwrap_or_default();
             children.extend(proctext::children(text));
         }
-        let size = statat(task, format!("{pid}/fd"), AtFlags::empty());
-        let size = size.map_err(|errno| fault(errno.into()))?.st_size;
+        let size = look.reader.stat(pid, pid, "fd").map_err(fault)?.st_size;
         let place = Place {
-            task,
+            pid,
             tids: &tids,
             descriptors: u64::try_from(size).unwrap_or(0),
         };

@@ -1,7 +1,5 @@
 //! What one process holds, and how little must be read to know it.
 
-use std::os::fd::BorrowedFd;
-
 use super::super::procfs::{Fault, Reader, socket_device};
 use super::super::proctext::{self, Target};
 
@@ -46,8 +44,7 @@ pub(super) struct Look<'a> {
 
 /// A process that is looked at.
 pub(super) struct Place<'a> {
-    /// Its `/proc/PID/task`.
-    pub(super) task: BorrowedFd<'a>,
+    pub(super) pid: i32,
     pub(super) tids: &'a [i32],
     pub(super) descriptors: u64,
 }
@@ -76,7 +73,7 @@ impl Look<'_> {
     /// empty, or no epoll set.
     fn registered(
         &mut self,
-        task: BorrowedFd<'_>,
+        pid: i32,
         tid: i32,
         epolls: &[i32],
     ) -> Option<Vec<(i32, u64)>> {
@@ -84,7 +81,7 @@ impl Look<'_> {
         let mut all = Vec::new();
         for epoll in epolls {
             let before = all.len();
-            let text = self.reader.once(task, tid, &format!("fdinfo/{epoll}"));
+            let text = self.reader.loose(pid, tid, &format!("fdinfo/{epoll}"));
             all.extend(proctext::epoll_entries(text.ok()?).map(|entry| {
                 let inode = entry.inode.filter(|_| entry.device == device);
                 (entry.fd, inode.unwrap_or(0))
@@ -146,7 +143,7 @@ impl Known {
         let (Some(&tid), true) = (place.tids.first(), few && !self.epolls.is_empty()) else {
             return false;
         };
-        let Some(registered) = look.registered(place.task, tid, &self.epolls) else {
+        let Some(registered) = look.registered(place.pid, tid, &self.epolls) else {
             return false;
         };
         let Some(rest) = place.descriptors.checked_sub(registered.len() as u64) else {
@@ -175,7 +172,7 @@ impl Known {
         (self.epolls, self.rest) = (Vec::new(), Some(place.descriptors));
         let few = place.descriptors <= EPOLL_DESCRIPTORS_MAX;
         let registered = match few && !epolls.is_empty() && !self.connections.is_empty() {
-            true => look.registered(place.task, tid, &epolls),
+            true => look.registered(place.pid, tid, &epolls),
             false => None,
         };
         if let Some(registered) = registered {
@@ -206,7 +203,7 @@ fn read_links(place: &Place<'_>, look: &mut Look<'_>) -> Result<(i32, Vec<(i32, 
     }
     // The table of a first thread that ended before the others is empty.
     for &tid in place.tids.iter().take(4) {
-        let links = look.reader.links(place.task, tid, look.links_left);
+        let links = look.reader.loose_links(place.pid, tid, look.links_left);
         let links = links.map_err(Unread::Fault)?;
         look.links_left = look.links_left.saturating_sub(links.len());
         if look.links_left == 0 {
