@@ -102,8 +102,16 @@ impl Counter {
             roots
         });
         let roots: Vec<Vec<i32>> = roots.collect();
-        let everybody = job.scope == Scope::All;
-        let held = self.holders.count(&roots, &through.connections, everybody);
+        // What ended since then is missed by nobody.
+        let again = || {
+            Some(
+                crate::sockets::through(&job.listeners, true)
+                    .ok()?
+                    .connections,
+            )
+        };
+        let again = (job.scope == Scope::All).then_some(&again as &dyn Fn() -> _);
+        let held = self.holders.count(&roots, &through.connections, again);
         let connections = job.workers.iter().zip(held.connections);
         let connections = connections.filter_map(|((id, _), count)| Some((*id, count?)));
         Count {

@@ -4,21 +4,19 @@
 //! link of it costs as much as three connections do in the kernel's table. So as little as will do is read of a process:
 //! nothing when the number of its descriptors (st_size of `/proc/PID/fd`, Linux 6.2) is what it was, less the
 //! connections that ended since; its epoll sets when they list all its connections; else every link. What that
-//! overlooks (one descriptor closed, a connection accepted in its place) leaves a connection that nobody has; then
-//! all links are read until it is found.
+//! overlooks (one descriptor closed, a connection accepted in its place; a child that is new) leaves a connection that
+//! nobody has. So where these are all the workers one [`Effort`] follows the other until none is left.
 
 mod known;
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
 use super::blind::{self, Obstacle};
-use super::procfs::{Fault, Reader, directory};
-use super::proctext;
-use known::{Known, Look, Place, Unread};
+use super::procfs::{Fault, Reader};
+use known::{Effort, Known, Look, Place, Unread};
 
 /// More processes than this of one worker are not looked at.
 const PROCESSES_MAX: usize = 16 * 1024;
@@ -56,8 +54,14 @@ enum Unseen {
 impl Holders {
     /// Counts what each worker (the processes at the top of its tree) holds of `connections`, which is sorted.
     ///
-    /// `everybody`: these are all the workers that may hold any of them.
-    pub fn count(&mut self, workers: &[Vec<i32>], connections: &[u64], everybody: bool) -> Held {
+    /// `again` where these are all the workers that may hold any of them: it tells which connections there are now,
+    /// sorted, none if that is not to be known. One that ended while it was looked for is not looked for any longer.
+    pub fn count(
+        &mut self,
+        workers: &[Vec<i32>],
+        connections: &[u64],
+        again: Option<&dyn Fn() -> Option<Vec<u64>>>,
+    ) -> Held {
         self.number += 1;
         if connections.is_empty() {
             let connections = vec![Some(0); workers.len()];
@@ -71,18 +75,29 @@ impl Holders {
             reader: Reader::new(),
             connections,
             claimed: vec![false; connections.len()],
-            missing: 0,
-            everybody,
-            thorough: false,
+            missing: connections.len(),
+            everybody: again.is_some(),
+            effort: if again.is_some() {
+                Effort::Known
+            } else {
+                Effort::Trees
+            },
             links_left: LINKS_MAX,
             hint: std::mem::take(&mut self.hint),
         };
         let mut held = self.all(workers, &mut look);
-        if everybody {
-            look.missing = self.unclaimed(&look).len();
-            if look.missing > 0 {
-                look.thorough = true;
-                held = self.all(workers, &mut look);
+        if let Some(again) = again {
+            if !self.unclaimed(&look).is_empty()
+                && let Some(left) = again()
+            {
+                look.forget(|inode| left.binary_search(&inode).is_err());
+            }
+            for effort in [Effort::Trees, Effort::Links] {
+                look.missing = self.unclaimed(&look).len();
+                if look.missing > 0 {
+                    look.effort = effort;
+                    held = self.all(workers, &mut look);
+                }
             }
             let mut nobodys = self.unclaimed(&look);
             nobodys.extend(self.nobodys.iter().filter(|inode| look.has(**inode)));
@@ -117,22 +132,26 @@ impl Holders {
     /// What the processes of one worker hold, together.
     fn tree(&mut self, roots: &[i32], look: &mut Look<'_>) -> Result<u64, Unseen> {
         let mut queue = roots.to_vec();
-        let mut queued: HashSet<i32> = queue.iter().copied().collect();
+        let mut queued = HashSet::new();
         let mut together: Vec<u64> = Vec::new();
         let mut index = 0;
         while let Some(&pid) = queue.get(index) {
             index += 1;
-            let mut children = Vec::new();
-            match self.process(pid, look, &mut children, &mut together) {
+            match self.process(pid, look, &mut together) {
                 Err(Unseen::Process(_, Fault::Gone)) if roots.contains(&pid) && is_hidden(pid) => {
                     return Err(Unseen::Process(pid, Fault::Denied));
                 }
+                Ok(()) => {}
                 // What ended holds nothing.
-                Ok(()) | Err(Unseen::Process(_, Fault::Gone)) => {}
+                Err(Unseen::Process(_, Fault::Gone)) => {
+                    self.processes.remove(&pid);
+                }
                 Err(unseen) => return Err(unseen),
             }
-            for child in children {
-                if queue.len() < PROCESSES_MAX && queued.insert(child) {
+            let known = self.processes.get(&pid);
+            for &child in known.map_or(&[][..], |known| &known.children) {
+                let new = !roots.contains(&child) && queued.insert(child);
+                if new && queue.len() < PROCESSES_MAX {
                     queue.push(child);
                 }
             }
@@ -146,33 +165,17 @@ impl Holders {
         &mut self,
         pid: i32,
         look: &mut Look<'_>,
-        children: &mut Vec<i32>,
         together: &mut Vec<u64>,
     ) -> Result<(), Unseen> {
         let fault = |fault| Unseen::Process(pid, fault);
-        // Link count: 2 and the number of threads.
-        let threads = look.reader.stat(pid, pid, "task").map_err(fault)?.st_nlink;
-        let mut tids = vec![pid];
-        if threads > 3 {
-            let task = directory(rustix::fs::CWD, &format!("/proc/{pid}/task")).map_err(fault)?;
-            tids.clear();
-            look.reader
-                .numbers(task.as_fd(), |tid| tids.push(tid))
-                .map_err(fault)?;
-        }
-        for &tid in &tids {
-            // Without CONFIG_PROC_CHILDREN there is no such file: then the leader is the tree.
-            let text = look.reader.loose(pid, tid, "children").unwrap_or_default();
-            children.extend(proctext::children(text));
-        }
-        let size = look.reader.stat(pid, pid, "fd").map_err(fault)?.st_size;
-        let place = Place {
-            pid,
-            tids: &tids,
-            descriptors: u64::try_from(size).unwrap_or(0),
-        };
         let known = self.processes.entry(pid).or_default();
         known.met = self.number;
+        if look.effort != Effort::Known && look.missing > 0 {
+            known.see_tree(pid, look).map_err(fault)?;
+        }
+        let size = look.reader.stat(pid, pid, "fd").map_err(fault)?.st_size;
+        let descriptors = u64::try_from(size).unwrap_or(0);
+        let place = Place { pid, descriptors };
         let updated = known.update(&place, look, self.number);
         updated.map_err(|unread| match unread {
             Unread::TooMany => Unseen::TooMany,

@@ -35,6 +35,9 @@ impl Connections {
     }
 }
 
+/// These are all that may hold connections, and the kernel's table is as it was.
+const EVERYBODY: Option<&dyn Fn() -> Option<Vec<u64>>> = Some(&|| None);
+
 fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
@@ -76,7 +79,7 @@ fn what_comes_and_goes_is_counted() {
     let (listener, mut connections, mut holders) =
         (tcp(), Connections::default(), Holders::default());
     let me = [vec![own_pid()]];
-    let mut count = |connections: &Connections| holders.count(&me, &connections.table(), true);
+    let mut count = |connections: &Connections| holders.count(&me, &connections.table(), EVERYBODY);
     assert_eq!(count(&connections), seen(&[0]));
     connections.accept(&listener, 5);
     assert_eq!(count(&connections), seen(&[5]));
@@ -95,13 +98,19 @@ fn a_connection_in_the_place_of_something_else_is_counted_too() {
     connections.accept(&listener, 1);
     let client = connect(&listener);
     let file = File::open("/dev/null").expect("it is there");
-    assert_eq!(holders.count(&me, &connections.table(), true), seen(&[1]));
+    assert_eq!(
+        holders.count(&me, &connections.table(), EVERYBODY),
+        seen(&[1])
+    );
     // As many descriptors as before, and none of the connections ended.
     drop(file);
     connections
         .served
         .push(listener.accept().expect("one waits").0);
-    assert_eq!(holders.count(&me, &connections.table(), true), seen(&[2]));
+    assert_eq!(
+        holders.count(&me, &connections.table(), EVERYBODY),
+        seen(&[2])
+    );
     drop(client);
 }
 
@@ -114,19 +123,43 @@ fn a_connection_counts_once_for_each_worker_that_shares_it() {
     // The child is a process of our tree, and once a worker of its own.
     let workers = [vec![own_pid()], vec![twin.pid()]];
     assert_eq!(
-        holders.count(&workers, &connections.table(), true),
+        holders.count(&workers, &connections.table(), EVERYBODY),
         seen(&[3, 1])
     );
     let table = connections.table();
     connections.served.clear();
-    let left: Vec<u64> = table.into_iter().collect();
-    // Only what the child still has is in the kernel's table.
+    // The kernel's table has only what the child still has, and nobody has looked for children yet.
     let its = rustix::fs::stat(format!("/proc/{}/fd/0", twin.pid())).expect("it holds one");
-    let left: Vec<u64> = left
-        .into_iter()
-        .filter(|inode| *inode == its.st_ino)
-        .collect();
-    assert_eq!(holders.count(&workers, &left, true), seen(&[1, 1]));
+    assert!(table.contains(&its.st_ino));
+    let held = holders.count(&workers[..1], &[its.st_ino], EVERYBODY);
+    assert_eq!(held, seen(&[1]));
+}
+
+#[test]
+fn whether_a_connection_is_still_there_is_asked_only_when_nobody_has_it() {
+    let (listener, mut connections, mut holders) =
+        (tcp(), Connections::default(), Holders::default());
+    connections.accept(&listener, 3);
+    let me = [vec![own_pid()]];
+    let asked = std::cell::Cell::new(0);
+    let mut count = |table: &[u64], now: Vec<u64>| {
+        let again = || {
+            asked.set(asked.get() + 1);
+            Some(now.clone())
+        };
+        let held = holders.count(&me, table, Some(&again));
+        (held, asked.get())
+    };
+    let table = connections.table();
+    assert_eq!(count(&table, table.clone()), (seen(&[3]), 0));
+    connections.served.remove(0);
+    let left = connections.table();
+    assert_eq!(
+        count(&table, left.clone()),
+        (seen(&[2]), 1),
+        "it ended meanwhile"
+    );
+    assert_eq!(count(&left, left.clone()), (seen(&[2]), 1));
 }
 
 #[test]
@@ -136,7 +169,7 @@ fn connections_of_others_are_nobodys() {
     connections.accept(&listener, 2);
     let other = Holder::of(&connections.served[0]);
     for _ in 0..3 {
-        let held = holders.count(&[vec![other.pid()]], &connections.table(), true);
+        let held = holders.count(&[vec![other.pid()]], &connections.table(), EVERYBODY);
         assert_eq!(held, seen(&[1]));
     }
 }
@@ -150,7 +183,7 @@ fn a_worker_that_ended_holds_nothing() {
     let workers = [vec![child.pid()], vec![own_pid()]];
     drop(child);
     assert_eq!(
-        holders.count(&workers, &connections.table(), true),
+        holders.count(&workers, &connections.table(), EVERYBODY),
         seen(&[0, 1])
     );
 }
@@ -182,11 +215,11 @@ fn five_thousand_descriptors_are_looked_through() {
     );
     let workers = [vec![many.pid()]];
     assert_eq!(
-        holders.count(&workers, &connections.table(), true),
+        holders.count(&workers, &connections.table(), EVERYBODY),
         seen(&[1])
     );
     assert_eq!(
-        holders.count(&workers, &connections.table(), true),
+        holders.count(&workers, &connections.table(), EVERYBODY),
         seen(&[1])
     );
 }
@@ -220,7 +253,7 @@ fn what_an_epoll_set_lists_and_what_it_does_not_are_counted_alike() {
         let data = epoll::EventData::new_u64(0);
         epoll::add(&set, connection, data, epoll::EventFlags::IN).expect("it is added");
     };
-    let mut count = |connections: &Connections| holders.count(&me, &connections.table(), true);
+    let mut count = |connections: &Connections| holders.count(&me, &connections.table(), EVERYBODY);
     connections.accept(&listener, 4);
     connections.served.iter().for_each(add);
     assert_eq!(count(&connections), seen(&[4]));
@@ -233,7 +266,7 @@ fn what_an_epoll_set_lists_and_what_it_does_not_are_counted_alike() {
     connections.accept(&listener, 1);
     assert_eq!(count(&connections), seen(&[7]), "one for another");
     connections.served.clear();
-    let held = holders.count(&me, &[inode(&listener)], true);
+    let held = holders.count(&me, &[inode(&listener)], EVERYBODY);
     assert_eq!(held, seen(&[1]), "whatever the kernel's table has");
 }
 
@@ -263,11 +296,11 @@ fn a_program_that_is_known_from_one_worker_is_read_by_its_epoll_set_in_the_next(
     let third = start(&served[3], None);
     let workers = [vec![first.pid()], vec![second.pid()], vec![third.pid()]];
     for _ in 0..2 {
-        let held = holders.count(&workers, &connections.table(), true);
+        let held = holders.count(&workers, &connections.table(), EVERYBODY);
         assert_eq!(held, seen(&[1, 2, 1]));
     }
     assert_eq!(
-        holders.count(&workers, &connections.table(), false),
+        holders.count(&workers, &connections.table(), None),
         seen(&[1, 2, 1])
     );
 }
