@@ -15,7 +15,8 @@ use crate::sockets::ListenerId;
 
 /// A count is as good as new for this long,
 const FRESH: Duration = Duration::from_millis(200);
-/// or for so many times what it cost: whoever asks again and again takes a sixth of a core at most.
+/// or for so many times what it cost, which the next waits in any case: whoever asks again and again, while workers
+/// come and go, takes a sixth of a core at most.
 const FRESH_COSTS: u32 = 5;
 /// Who asks waits no longer than this.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -72,9 +73,18 @@ impl Counting {
 
     /// When there is something to do.
     pub(super) fn next(&self) -> Option<Instant> {
-        let due = self.due.filter(|_| self.running.is_none());
+        let idle = self.running.is_none();
+        let due = self.due.filter(|_| idle);
+        let asked = idle && !self.waiting.is_empty();
+        let rested = asked.then(|| self.rested()).flatten();
         let until = self.waiting.iter().map(|waiting| waiting.until);
-        until.chain(due).min()
+        until.chain(due).chain(rested).min()
+    }
+
+    /// When the next count may begin, also where other workers than in the last are asked for.
+    fn rested(&self) -> Option<Instant> {
+        let last = self.last.as_ref()?;
+        Some(last.ended + last.cost * FRESH_COSTS)
     }
 
     /// What drains had left.
@@ -135,7 +145,19 @@ impl Master {
             scope,
             until,
         });
-        self.count(scope);
+        self.count_for_waiting();
+    }
+
+    /// Begins the count that somebody waits for, unless one runs or the last has yet to be paid for.
+    fn count_for_waiting(&mut self) {
+        let asked = self.counting.waiting.iter().map(|waiting| waiting.scope);
+        let Some(scope) = asked.max() else {
+            return;
+        };
+        let now = Instant::now();
+        if self.counting.rested().is_none_or(|rested| rested <= now) {
+            self.count(scope);
+        }
     }
 
     fn reply(&mut self, call: Call, reply: oneshot::Sender<Answer>) {
@@ -239,10 +261,7 @@ impl Master {
         let scope = count.scope;
         self.counting.last = Some(count);
         self.answer_waiting(|waiting| waiting.scope <= scope);
-        let asked = self.counting.waiting.iter().map(|waiting| waiting.scope);
-        if let Some(scope) = asked.max() {
-            self.count(scope);
-        }
+        self.count_for_waiting();
     }
 
     fn what_is_left(&self, count: &Count) -> BTreeMap<GenerationNumber, Left> {
@@ -267,6 +286,7 @@ impl Master {
         if self.counting.waiting.iter().any(|it| it.until <= now) {
             self.answer_waiting(|waiting| waiting.until <= now);
         }
+        self.count_for_waiting();
         let deadlines = self.draining().filter_map(|held| held.drain_deadline);
         let deadlines: Vec<Instant> = deadlines.map(|at| self.origin + at).collect();
         if deadlines.is_empty() || self.streams().is_empty() {
@@ -325,6 +345,15 @@ mod tests {
         assert!(!counted(1, second).is_fresh());
         assert!(counted(900, second).is_fresh());
         assert!(!Counting::new().is_fresh());
+    }
+
+    #[test]
+    fn the_next_count_waits_until_the_last_is_paid_for() {
+        let rested = |counting: &Counting| counting.rested().expect("one was made");
+        assert!(rested(&counted(100, Duration::ZERO)) > Instant::now());
+        assert!(rested(&counted(100, Duration::from_secs(1))) < Instant::now());
+        assert!(Counting::new().rested().is_none());
+        assert!(counted(100, Duration::ZERO).next().is_none(), "nobody asks");
     }
 
     #[test]
