@@ -14,7 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
+import re
 import shutil
 import signal
 import socket
@@ -176,7 +176,7 @@ def measure(built, port, runtime, situation, starts):
     by = {}
     for one in taken:
         # Numbers of processes differ from start to start.
-        words = " ".join("N" if word.strip("(),").isdigit() else word for word in one[2].split())
+        words = re.sub(r"(?<=pid )\d+|\d+(?= ms)", "N", one[2])
         by[words] = by.get(words, 0) + 1
     evidence = "; ".join(f"{text}" + (f" ({count})" if len(by) > 1 else "") for text, count in by.items())
     # Half as long again in the middle, and what a busy machine adds to one of so many. What a
