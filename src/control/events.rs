@@ -197,7 +197,8 @@ pub enum Event {
         generation: u32,
         drain_ms: u64,
     },
-    /// It was killed: its deadline passed, or it missed its watchdog.
+    /// It was killed: its deadline passed, it missed its watchdog, it went over a limit, or somebody else sent the
+    /// signal before it had drained.
     WorkerKilled {
         worker: String,
         generation: u32,

@@ -84,6 +84,7 @@ mod notices;
 mod on_change;
 mod operations;
 mod output;
+mod outside;
 mod probing;
 mod releases;
 mod request;
