@@ -100,7 +100,10 @@ fn reason(operation: &OperationView) -> Option<String> {
         .joined
         .as_ref()
         .map(|first| format!("joined {first}"));
-    let both: Vec<String> = joined.into_iter().chain(operation.reason.clone()).collect();
+    let canary = operation.canary && operation.result == Some(OperationResult::Done);
+    let canary = canary.then(|| "stood as a canary".to_owned());
+    let known = joined.into_iter().chain(canary);
+    let both: Vec<String> = known.chain(operation.reason.clone()).collect();
     let hint = operation
         .hint
         .as_ref()
@@ -158,6 +161,22 @@ up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pi
 up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
 exit code 3; write `exec`"
         );
+    }
+
+    #[test]
+    fn a_canary_says_that_it_was_one_and_what_became_of_it() {
+        let canary = OperationView {
+            canary: true,
+            result: Some(OperationResult::Done),
+            ..operation("up_9", OperationKind::Upgrade, 0)
+        };
+        assert_eq!(reason(&canary).as_deref(), Some("stood as a canary"));
+        let undone = OperationView {
+            result: Some(OperationResult::Aborted),
+            reason: Some("it was aborted before it was active".to_owned()),
+            ..canary
+        };
+        assert_eq!(reason(&undone), undone.reason);
     }
 
     #[test]

@@ -115,7 +115,11 @@ impl Master {
                 )
             }
             Cause::Fault(Fault::HookFailed) => "a hook spoke against it".to_owned(),
-            Cause::Aborted => "it was aborted before it was active".to_owned(),
+            Cause::Aborted => {
+                let by = self.operations.aborter();
+                let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
+                format!("it was aborted before it was active{by}")
+            }
             Cause::NotPromoted => {
                 let limit = super::effects::millis(self.fleet.policy().canary_timeout);
                 format!(

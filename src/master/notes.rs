@@ -10,7 +10,7 @@ use super::releases::Manner;
 use super::tally::End;
 use super::worker::{Bake, GenerationInfo};
 use crate::control::Event;
-use crate::control::view::OperationState;
+use crate::control::view::{OperationResult, OperationState};
 use crate::fleet::{
     Cause, Failure, Fault, GenerationNumber, Note, OperationId, Process, ReleaseId, Slot, Stage,
 };
@@ -274,6 +274,16 @@ impl Master {
             Some(_) => self.run_hook(Hook::OnFailure, number, Some(report.reason.clone())),
             None => self.fatal = Some(report.clone()),
         }
+        self.operations.undo_canaries(number, |view| {
+            let result = match failure.cause {
+                Cause::Aborted => OperationResult::Aborted,
+                _ => OperationResult::Failed,
+            };
+            view.end(result, Some(report.reason.clone()));
+            view.failed_worker.clone_from(&report.worker);
+            view.log_tail.clone_from(&report.log_tail);
+            view.hint.clone_from(&report.hint);
+        });
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
         }

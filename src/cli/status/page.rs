@@ -228,7 +228,11 @@ fn footer(status: &Status, paint: Paint) -> Vec<String> {
             .map(|o| under_way("queued", o, status.at)),
     );
     if let Some(last) = &status.last_upgrade {
-        lines.push(last_upgrade(last, status.at, paint));
+        let stands = |held: &GenerationView| {
+            held.state == GenerationState::Canary && Some(held.number) == last.to
+        };
+        let canary = status.generations.iter().any(stands);
+        lines.push(last_upgrade(last, canary, status.at, paint));
     }
     let counts = status.upgrades;
     if counts.succeeded + counts.failed + counts.rolled_back > 0 {
@@ -260,13 +264,15 @@ fn uncounted(status: &Status) -> Option<String> {
     Some(format!("{whose} are not counted: {reason}"))
 }
 
-fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {
+/// `canary`: what it made stands, and is not active.
+fn last_upgrade(last: &LastUpgrade, canary: bool, at: Timestamp, paint: Paint) -> String {
     let good = last.result == OperationResult::Done;
     let result = paint.tone(
         if good { Tone::Good } else { Tone::Bad },
         last.result.as_str(),
     );
     let way = match (last.from, last.to) {
+        (Some(from), Some(to)) if canary => format!(", generation {to} as a canary beside {from}"),
         (Some(from), Some(to)) => format!(", generation {from} to {to}"),
         (None, Some(to)) => format!(", generation {to}"),
         _ => String::new(),

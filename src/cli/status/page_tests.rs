@@ -234,4 +234,11 @@ fn a_canary_and_another_number_of_workers_are_told() {
         "{page}"
     );
     assert!(page.contains("\nscaled to 4, asked by uid 0\n"), "{page}");
+    let last = status.last_upgrade.as_mut().expect("there was one");
+    (last.from, last.to) = (Some(7), Some(8));
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(
+        page.contains(", generation 8 as a canary beside 7, "),
+        "{page}"
+    );
 }

@@ -53,7 +53,8 @@ pub struct OperationView {
     pub unserved: bool,
     /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
-    /// Whether it ended with a canary that stands beside `from`, until promoted or aborted.
+    /// Whether it ended with a canary that stands beside `from`, until promoted or aborted. One that comes to nothing
+    /// then ends as `aborted` or `failed` after all, with the reason.
     #[serde(default)]
     pub canary: bool,
     /// After which time nobody's promoting it aborts it, in milliseconds; null: never.
