@@ -152,7 +152,7 @@ impl Master {
         let mut adopted = self.adopt_config(asked.loaded);
         adopted.warnings.extend(asked.lacking.values().cloned());
         self.tell_lacks(asked.lacking);
-        let lineup = self.adopt_arrangement(arranged, &mut adopted.warnings);
+        let lineup = self.adopt_arrangement(arranged, &mut adopted);
         let sticky = asked.sticky;
         let release = self
             .releases

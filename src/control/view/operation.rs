@@ -72,10 +72,11 @@ pub struct OperationView {
     /// The generation whose release a rollback goes back to.
     #[serde(default)]
     pub back_to: Option<u32>,
-    /// Keys that changed in the config and are in force now.
+    /// What changed in the config and is in force now: keys, and what a living socket took ("listener http: backlog
+    /// 4096 to 1024").
     #[serde(default)]
     pub applied: Vec<String>,
-    /// Keys that changed in the config and that only the next generation will know of: where nothing of the release
+    /// What changed in the config and what only the next generation will know of: where nothing of the release
     /// changed, so that none was made.
     #[serde(default)]
     pub pending: Vec<String>,
