@@ -51,7 +51,7 @@ pub enum Event {
     /// A config, read again by a signal, has a fault; nothing changed.
     ConfigRefused { reason: String },
 
-    /// A generation was made: its first of `workers` workers is launched next.
+    /// The first of its `workers` workers is launched next. One that a hook refused before never starts.
     GenerationStarted {
         generation: u32,
         label: Option<String>,

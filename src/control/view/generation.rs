@@ -17,7 +17,7 @@ pub struct GenerationView {
     pub state: GenerationState,
     /// What it runs.
     pub release: ReleaseView,
-    /// When its first worker was launched.
+    /// When its first worker was launched; while a hook runs before that, when it was made.
     pub started_at: Timestamp,
     /// When its last process is ended, finished or not; null while it is not
     /// draining.
