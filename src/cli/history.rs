@@ -44,6 +44,7 @@ fn table(history: &HistoryView, name: impl Fn(u32) -> Option<String>) -> Table {
         "ID",
         "KIND",
         "GENERATION",
+        "WORKERS",
         "LABEL",
         "RESULT",
         "BEGAN",
@@ -82,6 +83,7 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
         Cell::new(&operation.id),
         Cell::new(operation.kind),
         Cell::new(generation),
+        Cell::maybe(scaling(operation)),
         Cell::maybe(operation.label.as_deref()),
         result,
         Cell::new(began.replace('T', " ")),
@@ -92,6 +94,12 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
         },
         Cell::maybe(reason(operation)),
     ]
+}
+
+/// "2 to 4"
+fn scaling(operation: &OperationView) -> Option<String> {
+    let (from, to) = operation.workers_from.zip(operation.workers_to)?;
+    Some(format!("{from} to {to}"))
 }
 
 /// Why it ended so, and with which one it shared its end.
@@ -160,6 +168,28 @@ up_10  upgrade                     queued  2026-03-21 17:04:05Z         root (pi
 up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
 up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
 exit code 3; write `exec`"
+        );
+    }
+
+    #[test]
+    fn a_scaling_says_from_and_to_what_number() {
+        let scaled = OperationView {
+            from: Some(7),
+            workers_from: Some(2),
+            workers_to: Some(4),
+            ..operation("up_9", OperationKind::Scale, 0)
+        };
+        let history = HistoryView {
+            operations: vec![scaled],
+        };
+        let lines = table(&history, |_| None).lines(Paint(false));
+        assert!(
+            lines[0].starts_with("ID    KIND   GENERATION  WORKERS  RESULT "),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].starts_with("up_9  scale  7           2 to 4   queued "),
+            "{lines:?}"
         );
     }
 

@@ -193,6 +193,8 @@ struct Master {
     groups: Groups,
     spent: usage::Spent,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
+    /// Of those that can be gone back to.
+    labels: BTreeMap<GenerationNumber, String>,
     watching: Watching,
     probing: probing::Probing,
     queues: baking::Queues,

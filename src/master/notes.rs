@@ -233,7 +233,11 @@ impl Master {
             if let Some(bake) = &mut info.bake {
                 bake.end();
             }
+            self.labels
+                .extend(info.label.clone().map(|label| (number, label)));
         }
+        let good: Vec<GenerationNumber> = self.fleet.good().iter().map(|it| it.number).collect();
+        self.labels.retain(|number, _| good.contains(number));
         self.lineup_is_in_force(number);
         self.follow_program();
         let back = self

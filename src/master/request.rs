@@ -200,7 +200,7 @@ impl Master {
                 ))
             )));
         }
-        let label = release.and_then(|release| release.label().map(str::to_owned));
+        let label = self.labels.get(&target.number).cloned();
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, label);
         self.operations
             .update(id, |view| view.back_to = Some(target.number));

@@ -58,12 +58,21 @@ impl Master {
             let error = format!("{wanted} workers are more than {WORKERS_MAX}, the most there are");
             return Err(ApiError::bad_request(error));
         }
-        Ok(
-            self.simple(OperationKind::Scale, by, |operation| fleet::Event::Scale {
-                operation,
-                to,
-            }),
-        )
+        let asked_for = match to {
+            Scale::Down => size.saturating_sub(1).max(1),
+            Scale::To(_) | Scale::Up => wanted,
+        };
+        let mut scale = None;
+        let receiver = self.simple(OperationKind::Scale, by, |operation| {
+            scale = Some(operation);
+            fleet::Event::Scale { operation, to }
+        });
+        if let Some(id) = scale.filter(|_| size > 0) {
+            self.operations.update(id, |view| {
+                (view.workers_from, view.workers_to) = (Some(size), Some(asked_for));
+            });
+        }
+        Ok(receiver)
     }
 
     /// So many workers are what later generations have, too, until the config

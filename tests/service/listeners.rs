@@ -188,9 +188,17 @@ fn f03_shutdown_of_a_unix_listener_is_repaired() {
     let service = start
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
-    service.upgrade_to(&server()).says(0, &[]);
+    let command = server();
+    let mut words = vec!["--label", "v2", "--"];
+    words.extend(command.iter().map(String::as_str));
+    service.handover("upgrade", &words).says(0, &[]);
     service.wait_event("listener_repaired");
     eventually("clients are served again", || get_unix(&path, "/").ok());
+    // The new socket needs new workers, which run the same release.
+    service.wait_generation(3);
+    assert_eq!(service.status()["generations"][0]["label"], "v2");
+    let page = service.handover("history", &[]).stdout;
+    assert!(page.contains("listener_replaced"), "{page}");
     service.stop();
 }
 

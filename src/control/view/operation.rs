@@ -27,7 +27,8 @@ pub struct OperationView {
     pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
-    /// What made the master ask by itself: `on_change`.
+    /// What made the master ask by itself: `on_change`, or `listener_replaced` (a broken socket that had to be bound anew,
+    /// which running workers do not see).
     #[serde(default)]
     pub cause: Option<String>,
     /// The label that the caller gave, or the one of the release that a rollback goes back to.
@@ -53,6 +54,12 @@ pub struct OperationView {
     pub unserved: bool,
     /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
+    /// Of a `scale`: how many there were to be when it was asked for.
+    #[serde(default)]
+    pub workers_from: Option<u32>,
+    /// Of a `scale`: how many it asks for.
+    #[serde(default)]
+    pub workers_to: Option<u32>,
     /// Whether it ended with a canary that stands beside `from`, until promoted or aborted. One that comes to nothing
     /// then ends as `aborted` or `failed` after all, with the reason.
     #[serde(default)]
@@ -115,6 +122,8 @@ impl OperationView {
             unchanged: false,
             unserved: false,
             workers: None,
+            workers_from: None,
+            workers_to: None,
             canary: false,
             canary_timeout_ms: None,
             ready_ms: None,
