@@ -164,6 +164,17 @@ impl Master {
         });
         self.request.wait_for(id, sticky);
         let steps = self.steps(asked.canary);
+        let all = self.fleet.policy().workers;
+        if let Plan::Canary(workers) = steps
+            && workers > all
+        {
+            let warning = format!(
+                "a canary of {workers} is more than a generation has ({}): that is all of them at once",
+                Count(all, "worker")
+            );
+            self.operations
+                .update(id, |view| view.warnings.push(warning));
+        }
         self.submit(id, release, asked.kind, steps);
     }
 

@@ -159,6 +159,20 @@ fn a_canary_that_dies_is_undone_and_told() {
 }
 
 #[test]
+fn a_canary_of_more_workers_than_there_are_is_all_of_them_and_said() {
+    let service = Start::serving(&server()).flag("--workers", "2").start();
+    let ended = service.handover("upgrade", &["--canary", "5"]);
+    ended.says(
+        0,
+        &["a canary of 5 is more than a generation has (2 workers): that is all of them at once"],
+    );
+    let stands = "2 workers of generation 2 stand as a canary";
+    assert!(ended.stdout.contains(stands), "{ended:#?}");
+    assert_eq!(service.workers(2).len(), 2);
+    service.stop();
+}
+
+#[test]
 fn what_a_canary_was_asked_with_stays_when_it_is_promoted() {
     let service = Start::serving(&server()).flag("--workers", "2").start();
     service
