@@ -53,7 +53,15 @@ impl Master {
         number: GenerationNumber,
         failure: Failure,
     ) -> FailureReport {
+        self.look_at_flags();
         let mut report = self.report(failure);
+        if report.hint.is_none()
+            && let Some(Advice { fact, hint }) =
+                self.advice_on_flags(number, failure.cause, &report.log_tail)
+        {
+            report.reason += &format!("; {fact}");
+            report.hint = Some(hint);
+        }
         let refusal = self.hooks.refusals.remove(&number);
         if let (Cause::Fault(Fault::HookFailed), Some((reason, said))) = (failure.cause, refusal) {
             report.reason = reason;

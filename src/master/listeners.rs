@@ -79,6 +79,7 @@ impl Master {
         let mut events = Vec::new();
         for listener in &mut self.listeners {
             while let Some(change) = listener.flags_changed() {
+                self.cleared.see(&change);
                 events.push(Event::ListenerChanged {
                     listener: listener.name().to_owned(),
                     what: change.to_string(),

@@ -91,6 +91,7 @@ mod request;
 mod room;
 mod runtime_dir;
 mod sentence;
+mod shared_flags;
 mod signals;
 mod start;
 mod state_dir;
@@ -195,6 +196,7 @@ struct Master {
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
     /// Of those that can be gone back to.
     labels: BTreeMap<GenerationNumber, String>,
+    cleared: shared_flags::Cleared,
     watching: Watching,
     probing: probing::Probing,
     queues: baking::Queues,

@@ -272,6 +272,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         spent: super::usage::Spent::default(),
         generations: BTreeMap::new(),
         labels: BTreeMap::new(),
+        cleared: super::shared_flags::Cleared::default(),
         watching: Watching::new(),
         probing: super::probing::Probing::default(),
         queues: super::baking::Queues::default(),

@@ -265,6 +265,11 @@ impl Listener {
         self.flags.next_change(&now, self.name().to_owned())
     }
 
+    /// Whether a worker set O_NONBLOCK, as far as [`Listener::flags_changed`] saw: the config did not.
+    pub fn was_made_nonblocking(&self) -> bool {
+        self.flags.nonblocking() && !self.entry.nonblocking
+    }
+
     /// Closes it and removes its unix path, but only where that still is this very socket.
     ///
     /// # Errors
