@@ -51,7 +51,7 @@ impl Master {
             OperationRequest::Upgrade(upgrade) => self.upgrade(kind, upgrade, by),
             OperationRequest::Reload => self.upgrade(kind, UpgradeRequest::default(), by),
             OperationRequest::Rollback { to, anyway } => self.rollback(to, anyway, by),
-            OperationRequest::Promote => Ok(self.simple(kind, by, fleet::Event::Promote)),
+            OperationRequest::Promote => Ok(self.promote(by)),
             OperationRequest::Abort => Ok(self.simple(kind, by, fleet::Event::Abort)),
             OperationRequest::Stop { now } => {
                 let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
@@ -74,6 +74,15 @@ impl Master {
         by: Caller,
         event: impl FnOnce(OperationId) -> fleet::Event,
     ) -> watch::Receiver<OperationView> {
+        self.begin_simple(kind, by, event).1
+    }
+
+    pub(super) fn begin_simple(
+        &mut self,
+        kind: OperationKind,
+        by: Caller,
+        event: impl FnOnce(OperationId) -> fleet::Event,
+    ) -> (OperationId, watch::Receiver<OperationView>) {
         let (id, receiver) = self.operations.begin(kind, by, None);
         let from = self.fleet.active().map(|active| active.number);
         self.operations.update(id, |view| {
@@ -81,7 +90,7 @@ impl Master {
             view.from = from;
         });
         self.pending.push_back(event(id));
-        receiver
+        (id, receiver)
     }
 
     fn upgrade(
