@@ -8,9 +8,10 @@ use nix::unistd::{Uid, User};
 use super::table::{Cell, Table};
 use super::target::Target;
 use super::terminal::{Terminal, Tone};
+use super::text::clean;
 use super::{Exit, Failure};
 use crate::control::view::{HistoryView, OperationResult, OperationView};
-use crate::control::{Caller, Span};
+use crate::control::{Caller, Span, Timestamp};
 
 /// Upgrades: number, label, who asked, result, duration, reason
 #[derive(Debug, PartialEq, Args)]
@@ -31,11 +32,21 @@ impl History {
         let history: HistoryView = reply.parse()?;
         let lines = table(&history, user_name).lines(terminal.out_paint());
         if lines.is_empty() {
-            terminal.tell(&format!("{}: nothing was asked of it yet", master.name))?;
+            terminal.tell(&nothing(&master.name, history.since))?;
         } else {
             terminal.say(&lines.join("\n"))?;
         }
         Ok(Exit::Done)
+    }
+}
+
+fn nothing(name: &str, since: Option<Timestamp>) -> String {
+    let name = clean(name);
+    match since {
+        Some(since) => format!(
+            "{name}: nothing was asked of it since this master started, {since}; it knows of nothing before"
+        ),
+        None => format!("{name}: nothing was asked of it yet"),
     }
 }
 
@@ -130,7 +141,6 @@ fn user_name(uid: u32) -> Option<String> {
 mod tests {
     use super::*;
     use crate::cli::terminal::Paint;
-    use crate::control::Timestamp;
     use crate::control::view::OperationKind;
 
     fn operation(id: &str, kind: OperationKind, uid: u32) -> OperationView {
@@ -157,6 +167,7 @@ mod tests {
             ..operation("up_8", OperationKind::Upgrade, 1000)
         };
         let history = HistoryView {
+            since: None,
             operations: vec![joined, running, failed],
         };
         let name = |uid| (uid == 0).then(|| "root".to_owned());
@@ -180,6 +191,7 @@ exit code 3; write `exec`"
             ..operation("up_9", OperationKind::Scale, 0)
         };
         let history = HistoryView {
+            since: None,
             operations: vec![scaled],
         };
         let lines = table(&history, |_| None).lines(Paint(false));
@@ -207,6 +219,16 @@ exit code 3; write `exec`"
             ..canary
         };
         assert_eq!(reason(&undone), undone.reason);
+    }
+
+    #[test]
+    fn an_empty_history_says_since_when() {
+        let since = Timestamp::from_millis(1_774_112_645_120);
+        assert_eq!(
+            nothing("web", Some(since)),
+            "web: nothing was asked of it since this master started, 2026-03-21T17:04:05.120Z; it knows of nothing before"
+        );
+        assert_eq!(nothing("web", None), "web: nothing was asked of it yet");
     }
 
     #[test]
