@@ -88,11 +88,7 @@ pub(super) enum Parsed {
 
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let verb = arguments
-        .get(1)
-        .and_then(|word| word.to_str())
-        .map(str::to_owned);
-    let mut error = match Arguments::try_parse_from(arguments) {
+    let mut error = match Arguments::try_parse_from(&arguments) {
         Ok(arguments) => return Parsed::Verb(Box::new(arguments.verb)),
         Err(error) => error,
     };
@@ -109,7 +105,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             "`{verb}` comes in a later version{semicolon}{instead}"
         ));
     }
-    let hint = meant::hint(&mut error, verb.as_deref());
+    let hint = meant::hint(&mut error, &arguments);
     Parsed::Clap(error, hint)
 }
 

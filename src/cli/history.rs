@@ -8,9 +8,10 @@ use nix::unistd::{Uid, User};
 use super::table::{Cell, Table};
 use super::target::Target;
 use super::terminal::{Terminal, Tone};
+use super::text::clean;
 use super::{Exit, Failure};
 use crate::control::view::{HistoryView, OperationResult, OperationView};
-use crate::control::{Caller, Span};
+use crate::control::{Caller, Span, Timestamp};
 
 /// Upgrades: number, label, who asked, result, duration, reason
 #[derive(Debug, PartialEq, Args)]
@@ -31,11 +32,21 @@ impl History {
         let history: HistoryView = reply.parse()?;
         let lines = table(&history, user_name).lines(terminal.out_paint());
         if lines.is_empty() {
-            terminal.tell(&format!("{}: nothing was asked of it yet", master.name))?;
+            terminal.tell(&nothing(&master.name, history.since))?;
         } else {
             terminal.say(&lines.join("\n"))?;
         }
         Ok(Exit::Done)
+    }
+}
+
+fn nothing(name: &str, since: Option<Timestamp>) -> String {
+    let name = clean(name);
+    match since {
+        Some(since) => format!(
+            "{name}: nothing was asked of it since this master started, {since}; it knows of nothing before"
+        ),
+        None => format!("{name}: nothing was asked of it yet"),
     }
 }
 
@@ -44,6 +55,7 @@ fn table(history: &HistoryView, name: impl Fn(u32) -> Option<String>) -> Table {
         "ID",
         "KIND",
         "GENERATION",
+        "WORKERS",
         "LABEL",
         "RESULT",
         "BEGAN",
@@ -82,6 +94,7 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
         Cell::new(&operation.id),
         Cell::new(operation.kind),
         Cell::new(generation),
+        Cell::maybe(scaling(operation)),
         Cell::maybe(operation.label.as_deref()),
         result,
         Cell::new(began.replace('T', " ")),
@@ -94,13 +107,22 @@ fn row(operation: &OperationView, name: impl Fn(u32) -> Option<String>) -> Vec<C
     ]
 }
 
+/// "2 to 4"
+fn scaling(operation: &OperationView) -> Option<String> {
+    let (from, to) = operation.workers_from.zip(operation.workers_to)?;
+    Some(format!("{from} to {to}"))
+}
+
 /// Why it ended so, and with which one it shared its end.
 fn reason(operation: &OperationView) -> Option<String> {
     let joined = operation
         .joined
         .as_ref()
         .map(|first| format!("joined {first}"));
-    let both: Vec<String> = joined.into_iter().chain(operation.reason.clone()).collect();
+    let canary = operation.canary && operation.result == Some(OperationResult::Done);
+    let canary = canary.then(|| "stood as a canary".to_owned());
+    let known = joined.into_iter().chain(canary);
+    let both: Vec<String> = known.chain(operation.reason.clone()).collect();
     let hint = operation
         .hint
         .as_ref()
@@ -119,7 +141,6 @@ fn user_name(uid: u32) -> Option<String> {
 mod tests {
     use super::*;
     use crate::cli::terminal::Paint;
-    use crate::control::Timestamp;
     use crate::control::view::OperationKind;
 
     fn operation(id: &str, kind: OperationKind, uid: u32) -> OperationView {
@@ -146,6 +167,7 @@ mod tests {
             ..operation("up_8", OperationKind::Upgrade, 1000)
         };
         let history = HistoryView {
+            since: None,
             operations: vec![joined, running, failed],
         };
         let name = |uid| (uid == 0).then(|| "root".to_owned());
@@ -158,6 +180,55 @@ up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pi
 up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
 exit code 3; write `exec`"
         );
+    }
+
+    #[test]
+    fn a_scaling_says_from_and_to_what_number() {
+        let scaled = OperationView {
+            from: Some(7),
+            workers_from: Some(2),
+            workers_to: Some(4),
+            ..operation("up_9", OperationKind::Scale, 0)
+        };
+        let history = HistoryView {
+            since: None,
+            operations: vec![scaled],
+        };
+        let lines = table(&history, |_| None).lines(Paint(false));
+        assert!(
+            lines[0].starts_with("ID    KIND   GENERATION  WORKERS  RESULT "),
+            "{lines:?}"
+        );
+        assert!(
+            lines[1].starts_with("up_9  scale  7           2 to 4   queued "),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn a_canary_says_that_it_was_one_and_what_became_of_it() {
+        let canary = OperationView {
+            canary: true,
+            result: Some(OperationResult::Done),
+            ..operation("up_9", OperationKind::Upgrade, 0)
+        };
+        assert_eq!(reason(&canary).as_deref(), Some("stood as a canary"));
+        let undone = OperationView {
+            result: Some(OperationResult::Aborted),
+            reason: Some("it was aborted before it was active".to_owned()),
+            ..canary
+        };
+        assert_eq!(reason(&undone), undone.reason);
+    }
+
+    #[test]
+    fn an_empty_history_says_since_when() {
+        let since = Timestamp::from_millis(1_774_112_645_120);
+        assert_eq!(
+            nothing("web", Some(since)),
+            "web: nothing was asked of it since this master started, 2026-03-21T17:04:05.120Z; it knows of nothing before"
+        );
+        assert_eq!(nothing("web", None), "web: nothing was asked of it yet");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What was probably meant by arguments that cannot be read.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -111,14 +112,20 @@ const FLAGS_OF_OTHERS: Known = &[
     ),
 ];
 
-/// Takes clap's guess out of `error` where a better one is known, and returns that. `verb` is the first word.
-pub(super) fn hint(error: &mut clap::Error, verb: Option<&str>) -> Option<String> {
+/// Takes clap's guess out of `error` where a better one is known, and returns that. `words` are all that was typed.
+pub(super) fn hint(error: &mut clap::Error, words: &[OsString]) -> Option<String> {
+    let words = words.iter().skip(1).filter_map(|word| word.to_str());
+    let words: Vec<&str> = words.collect();
+    let verb = words.first().copied();
     let hint = match error.kind() {
         ErrorKind::InvalidSubcommand => of_verb(&context(error, ContextKind::InvalidSubcommand)?),
         ErrorKind::UnknownArgument => of_argument(
             &context(error, ContextKind::InvalidArg)?,
             verb.unwrap_or_default(),
         ),
+        ErrorKind::ValueValidation if verb == Some("scale") => {
+            of_number(&context(error, ContextKind::InvalidValue)?, &words)
+        }
         _ => None,
     }?;
     for guess in [
@@ -169,6 +176,11 @@ fn of_argument(word: &str, verb: &str) -> Option<String> {
             "a config is given by its flag: handover run --config {}",
             quoted(word)
         )),
+        (false, "upgrade") if is_assignment(word) => Some(format!(
+            "to set a variable: handover upgrade … --env {}",
+            quoted(word)
+        )),
+        (false, "run") if is_assignment(word) => look(FLAGS_OF_RUN, "--env"),
         // The commonest first mistake: a program without the `--` before it.
         (false, "run" | "upgrade") => Some(format!(
             "a program stands behind `--`: handover {verb} … -- {}",
@@ -180,6 +192,23 @@ fn of_argument(word: &str, verb: &str) -> Option<String> {
             quoted(word)
         )),
     }
+}
+
+/// `scale 3 web`
+fn of_number(word: &str, words: &[&str]) -> Option<String> {
+    let is_number = |word: &&&str| word.parse::<u32>().is_ok();
+    let number = words.iter().find(is_number)?;
+    Some(format!(
+        "the name stands before the number: handover scale {} {number}",
+        quoted(word)
+    ))
+}
+
+/// `NAME=VALUE`, as of a variable.
+pub(super) fn is_assignment(word: &str) -> bool {
+    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    word.split_once('=')
+        .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(of_a_name))
 }
 
 fn is_config(word: &str) -> bool {
@@ -218,6 +247,8 @@ mod tests {
         for (word, verb, said) in [
             ("python3", "run", "handover run … -- python3"),
             ("web.toml", "run", "handover run --config web.toml"),
+            ("A=1", "upgrade", "handover upgrade … --env A=1"),
+            ("A=1", "run", "K=V handover run"),
             ("./new", "upgrade", "handover upgrade … -- ./new"),
             ("api", "status", "one NAME at a time: handover status api"),
             ("--json", "run", "--log-format json"),
@@ -228,5 +259,9 @@ mod tests {
             assert!(hint.contains(said), "{word}: {hint}");
         }
         assert_eq!(of_argument("--watc", "status"), None);
+        let typed = ["scale", "3", "web"];
+        let hint = of_number("web", &typed).unwrap_or_default();
+        assert!(hint.ends_with(": handover scale web 3"), "{hint}");
+        assert_eq!(of_number("many", &["scale", "many"]), None);
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::meant::is_assignment;
 use super::text::{clean, shell};
 use super::{Exit, Failure};
 use crate::control::client::{Looked, Master, NotFound, locate};
@@ -90,7 +91,14 @@ impl Target {
     ) -> Option<String> {
         let name = name?;
         let first = &others.first()?.name;
-        // `rollback 7`, `logs 8.0`: what stands there is a name.
+        // `upgrade COLOUR=blue`, `rollback 7`, `logs 8.0`: what stands there is a name.
+        if verb == "upgrade" && is_assignment(name) {
+            let variable = shell(&[clean(name)]);
+            return Some(format!(
+                "to set a variable: {}",
+                self.command(format_args!("upgrade {first} --env {variable}"))
+            ));
+        }
         let digits =
             |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if digits(name)
@@ -242,6 +250,12 @@ mod tests {
                 "status",
                 None,
                 "did you mean web? handover status web; running here: web, api",
+            ),
+            (
+                "COLOUR=blue",
+                "upgrade",
+                None,
+                "to set a variable: handover upgrade web --env COLOUR=blue",
             ),
             ("shop", "status", None, "running here: web, api"),
             ("7", "status", None, "running here: web, api"),

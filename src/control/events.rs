@@ -51,7 +51,7 @@ pub enum Event {
     /// A config, read again by a signal, has a fault; nothing changed.
     ConfigRefused { reason: String },
 
-    /// A generation was made: its first of `workers` workers is launched next.
+    /// The first of its `workers` workers is launched next. One that a hook refused before never starts.
     GenerationStarted {
         generation: u32,
         label: Option<String>,
@@ -197,7 +197,8 @@ pub enum Event {
         generation: u32,
         drain_ms: u64,
     },
-    /// It was killed: its deadline passed, or it missed its watchdog.
+    /// It was killed: its deadline passed, it missed its watchdog, it went over a limit, or somebody else sent the
+    /// signal before it had drained.
     WorkerKilled {
         worker: String,
         generation: u32,

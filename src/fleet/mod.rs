@@ -238,6 +238,11 @@ impl Fleet {
         self.timers.due(Timer::Canary(number))
     }
 
+    /// When the slot of this worker, which was lost, is started again.
+    pub fn respawns(&self, id: WorkerId) -> Option<Moment> {
+        self.timers.due(Timer::Respawn(id))
+    }
+
     /// When a stop that was asked for begins to drain.
     pub fn drain_begins(&self) -> Option<Moment> {
         self.timers.due(Timer::StopDelay)

@@ -8,9 +8,9 @@ use crate::control::ApiError;
 pub(super) struct Adopted {
     /// What the caller should know.
     pub(super) warnings: Vec<String>,
-    /// Keys that changed and are in force now.
+    /// What changed and is in force now: keys, and what living listeners took.
     pub(super) applied: Vec<String>,
-    /// Keys that are not what the active generation began with: its workers do not know of them.
+    /// What is not as the active generation began with it: its workers do not know of it.
     pub(super) pending: Vec<String>,
 }
 

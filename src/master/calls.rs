@@ -16,6 +16,7 @@ impl Master {
             Call::Status => Answer::view(&self.status()),
             Call::Config => Answer::view(&self.config_view()),
             Call::History => Answer::view(&HistoryView {
+                since: Some(self.started_at),
                 operations: self.operations.history(),
             }),
             Call::Operation(name) => match self.operations.by_name(&name) {

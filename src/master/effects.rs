@@ -13,7 +13,10 @@ const FAILED: u8 = 1;
 impl Master {
     pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Launch(id, release) => self.launches.push_back((id, release)),
+            Effect::Launch(id, release) => {
+                self.generation_launches(id.generation);
+                self.launches.push_back((id, release));
+            }
             Effect::Drain(id) => self.drain_worker(id),
             Effect::Kill(id) => self.kill_worker(id),
             Effect::Prepare(number) => self.run_hook(Hook::PreUpgrade, number, None),

@@ -215,7 +215,8 @@ impl Master {
         if unheard && served && drained.is_some() && !killed {
             self.tell_of_unhandled(id, &signal.to_string());
         }
-        if let Some(drained) = drained.filter(|_| !killed) {
+        let told_to = drained.filter(|_| !killed);
+        if let Some(drained) = told_to.filter(|_| !self.was_ended_from_outside(id, exit)) {
             let drain_ms = u64::try_from(drained.as_millis()).unwrap_or(u64::MAX);
             let worker = id.to_string();
             self.tell(&Event::WorkerDrained {

@@ -53,7 +53,15 @@ impl Master {
         number: GenerationNumber,
         failure: Failure,
     ) -> FailureReport {
+        self.look_at_flags();
         let mut report = self.report(failure);
+        if report.hint.is_none()
+            && let Some(Advice { fact, hint }) =
+                self.advice_on_flags(number, failure.cause, &report.log_tail)
+        {
+            report.reason += &format!("; {fact}");
+            report.hint = Some(hint);
+        }
         let refusal = self.hooks.refusals.remove(&number);
         if let (Cause::Fault(Fault::HookFailed), Some((reason, said))) = (failure.cause, refusal) {
             report.reason = reason;
@@ -115,7 +123,11 @@ impl Master {
                 )
             }
             Cause::Fault(Fault::HookFailed) => "a hook spoke against it".to_owned(),
-            Cause::Aborted => "it was aborted before it was active".to_owned(),
+            Cause::Aborted => {
+                let by = self.operations.aborter();
+                let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
+                format!("it was aborted before it was active{by}")
+            }
             Cause::NotPromoted => {
                 let limit = super::effects::millis(self.fleet.policy().canary_timeout);
                 format!(

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Master;
+use super::adopt::Adopted;
 use super::count::Count;
 use super::status::listener_view;
 use crate::config::{Faults, Listen, Loaded};
@@ -14,7 +15,7 @@ use crate::control::view::ListenerView;
 use crate::control::{ApiError, Event};
 use crate::fleet::GenerationNumber;
 use crate::fleet::rollout::Phase;
-use crate::sockets::{self, Arranged, Arrangement, Listener, Member, SocketError, Watch};
+use crate::sockets::{self, Adoption, Arranged, Arrangement, Listener, Member, SocketError, Watch};
 
 /// The listeners of a generation, in the order in which its workers get them.
 #[derive(Default)]
@@ -108,22 +109,23 @@ impl Master {
     pub(super) fn adopt_arrangement(
         &mut self,
         arrangement: Arranged,
-        warnings: &mut Vec<String>,
+        adopted: &mut Adopted,
     ) -> Arc<Lineup> {
         let mut told = arrangement.warnings;
         for listener in &mut self.listeners {
             let mut members = arrangement.members.iter();
-            if let Some(member) = members.find(|it| it.number == listener.number())
-                && let Err(refused) = listener.adopt(&member.entry)
-            {
-                let name = listener.name();
-                told.extend(
-                    refused
-                        .iter()
-                        .map(|what| format!("listener {name}: {what}")),
-                );
-            }
+            let Some(member) = members.find(|it| it.number == listener.number()) else {
+                continue;
+            };
+            let Adoption { applied, refused } = listener.adopt(&member.entry);
+            let name = listener.name();
+            let of_it = |what: String| format!("listener {name}: {what}");
+            adopted.applied.extend(applied.into_iter().map(of_it));
+            told.extend(refused.into_iter().map(of_it));
         }
+        adopted
+            .pending
+            .extend(self.not_yet_exempt(&arrangement.members));
         for listener in arrangement.added {
             self.tell(&Event::ListenerOpened {
                 listener: listener.name().to_owned(),
@@ -133,7 +135,7 @@ impl Master {
         }
         for warning in told {
             self.warn(warning.clone());
-            warnings.push(warning);
+            adopted.warnings.push(warning);
         }
         let lineup = Arc::new(Lineup {
             members: arrangement.members,
@@ -144,6 +146,18 @@ impl Master {
             self.loaded.config.listen.clone_from(&lineup.entries);
         }
         lineup
+    }
+
+    /// Whether a worker must wait on a listener counts from its generation on.
+    fn not_yet_exempt(&self, members: &[Member]) -> Vec<String> {
+        let active = self.fleet.active().map(|active| active.number);
+        let lineup = self.lineup_of(active.unwrap_or_default());
+        let began = |it: &Member| lineup.members.iter().find(|old| old.number == it.number);
+        let changed = |it: &&Member| began(it).is_some_and(|old| old.entry.ready != it.entry.ready);
+        let changed = members.iter().filter(changed);
+        changed
+            .map(|it| format!("ready of listener {}", it.entry.name))
+            .collect()
     }
 
     /// This generation serves: its listeners are what the service has, by its names.

@@ -49,8 +49,12 @@ impl Master {
             uid: nix::unistd::geteuid().as_raw(),
             pid: own_pid(),
         };
-        let label = Some("a listener was replaced".to_owned());
+        let info = self.generations.get(&active.number);
+        let label = info.and_then(|info| info.label.clone());
         let (operation, _) = self.operations.begin(OperationKind::Upgrade, by, label);
+        self.operations.update(operation, |view| {
+            view.cause = Some("listener_replaced".to_owned());
+        });
         let fixed = false;
         let kind = Kind::Renew;
         let request = Request {
@@ -75,6 +79,7 @@ impl Master {
         let mut events = Vec::new();
         for listener in &mut self.listeners {
             while let Some(change) = listener.flags_changed() {
+                self.cleared.see(&change);
                 events.push(Event::ListenerChanged {
                     listener: listener.name().to_owned(),
                     what: change.to_string(),

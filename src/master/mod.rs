@@ -84,12 +84,14 @@ mod notices;
 mod on_change;
 mod operations;
 mod output;
+mod outside;
 mod probing;
 mod releases;
 mod request;
 mod room;
 mod runtime_dir;
 mod sentence;
+mod shared_flags;
 mod signals;
 mod start;
 mod state_dir;
@@ -192,6 +194,9 @@ struct Master {
     groups: Groups,
     spent: usage::Spent,
     generations: BTreeMap<GenerationNumber, GenerationInfo>,
+    /// Of those that can be gone back to.
+    labels: BTreeMap<GenerationNumber, String>,
+    cleared: shared_flags::Cleared,
     watching: Watching,
     probing: probing::Probing,
     queues: baking::Queues,

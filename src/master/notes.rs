@@ -8,9 +8,9 @@ use super::effects::millis;
 use super::hooks::Hook;
 use super::releases::Manner;
 use super::tally::End;
-use super::worker::{Bake, GenerationInfo};
-use crate::control::Event;
-use crate::control::view::OperationState;
+use super::worker::{Bake, GenerationInfo, ToBeTold};
+use crate::control::view::{OperationResult, OperationState};
+use crate::control::{Event, Timestamp};
 use crate::fleet::{
     Cause, Failure, Fault, GenerationNumber, Note, OperationId, Process, ReleaseId, Slot, Stage,
 };
@@ -164,13 +164,26 @@ impl Master {
         let manner = manner.unwrap_or_else(|| Arc::new(Manner::of(self.config())));
         let lineup = held.map(|held| held.lineup.clone());
         let began_with = Box::new(self.config().clone());
-        let mut info = GenerationInfo::new(release, manner, label.clone(), began_with);
+        let mut info = GenerationInfo::new(release, manner, label, began_with);
         info.lineup = lineup.unwrap_or_default();
+        info.to_be_told = Some(ToBeTold { operation: first });
         self.generations.insert(number, info);
         self.follow_program();
-        let operation = first;
+    }
+
+    /// A worker of it is launched next: with the first one it starts, and not while a hook may still refuse it.
+    pub(super) fn generation_launches(&mut self, generation: GenerationNumber) {
+        let workers = self.workers_at_first(generation);
+        let Some(info) = self.generations.get_mut(&generation) else {
+            return;
+        };
+        let Some(ToBeTold { operation }) = info.to_be_told.take() else {
+            return;
+        };
+        info.started_at = Timestamp::now();
+        let label = info.label.clone();
         self.tell(&Event::GenerationStarted {
-            generation: number,
+            generation,
             label,
             workers,
             operation,
@@ -220,7 +233,11 @@ impl Master {
             if let Some(bake) = &mut info.bake {
                 bake.end();
             }
+            self.labels
+                .extend(info.label.clone().map(|label| (number, label)));
         }
+        let good: Vec<GenerationNumber> = self.fleet.good().iter().map(|it| it.number).collect();
+        self.labels.retain(|number, _| good.contains(number));
         self.lineup_is_in_force(number);
         self.follow_program();
         let back = self
@@ -274,6 +291,16 @@ impl Master {
             Some(_) => self.run_hook(Hook::OnFailure, number, Some(report.reason.clone())),
             None => self.fatal = Some(report.clone()),
         }
+        self.operations.undo_canaries(number, |view| {
+            let result = match failure.cause {
+                Cause::Aborted => OperationResult::Aborted,
+                _ => OperationResult::Failed,
+            };
+            view.end(result, Some(report.reason.clone()));
+            view.failed_worker.clone_from(&report.worker);
+            view.log_tail.clone_from(&report.log_tail);
+            view.hint.clone_from(&report.hint);
+        });
         if let Some(info) = self.generations.get_mut(&number) {
             info.failure = Some(report);
         }

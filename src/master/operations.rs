@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::control::Caller;
 use crate::control::view::{OperationKind, OperationResult, OperationState, OperationView};
-use crate::fleet::OperationId;
+use crate::fleet::{GenerationNumber, OperationId};
 
 /// Ended operations that `history` shows.
 const KEPT: usize = 64;
@@ -66,6 +66,32 @@ impl Operations {
             .iter()
             .filter(|(_, sender)| holds(&sender.borrow()));
         matching.map(|(id, _)| *id).collect()
+    }
+
+    /// Canaries of this generation that stood: what was `done` came to nothing after all, and the history says how.
+    pub(super) fn undo_canaries(
+        &mut self,
+        generation: GenerationNumber,
+        how: impl Fn(&mut OperationView),
+    ) {
+        let is_one = |view: &OperationView| {
+            view.canary && view.to == Some(generation) && view.result == Some(OperationResult::Done)
+        };
+        for view in self.ended.iter_mut().filter(|view| is_one(view)) {
+            how(view);
+        }
+        for id in self.find(is_one) {
+            self.update(id, &how);
+        }
+    }
+
+    /// Who aborts what is under way.
+    pub(super) fn aborter(&self) -> Option<Caller> {
+        let aborts = |view: &OperationView| {
+            view.kind == OperationKind::Abort && view.state == OperationState::Running
+        };
+        let first = self.find(aborts).into_iter().next()?;
+        self.view(first).map(|view| view.by)
     }
 
     /// Moves those that need nothing more to the history.

@@ -51,7 +51,7 @@ impl Master {
             OperationRequest::Upgrade(upgrade) => self.upgrade(kind, upgrade, by),
             OperationRequest::Reload => self.upgrade(kind, UpgradeRequest::default(), by),
             OperationRequest::Rollback { to, anyway } => self.rollback(to, anyway, by),
-            OperationRequest::Promote => Ok(self.simple(kind, by, fleet::Event::Promote)),
+            OperationRequest::Promote => Ok(self.promote(by)),
             OperationRequest::Abort => Ok(self.simple(kind, by, fleet::Event::Abort)),
             OperationRequest::Stop { now } => {
                 let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
@@ -74,6 +74,15 @@ impl Master {
         by: Caller,
         event: impl FnOnce(OperationId) -> fleet::Event,
     ) -> watch::Receiver<OperationView> {
+        self.begin_simple(kind, by, event).1
+    }
+
+    pub(super) fn begin_simple(
+        &mut self,
+        kind: OperationKind,
+        by: Caller,
+        event: impl FnOnce(OperationId) -> fleet::Event,
+    ) -> (OperationId, watch::Receiver<OperationView>) {
         let (id, receiver) = self.operations.begin(kind, by, None);
         let from = self.fleet.active().map(|active| active.number);
         self.operations.update(id, |view| {
@@ -81,7 +90,7 @@ impl Master {
             view.from = from;
         });
         self.pending.push_back(event(id));
-        receiver
+        (id, receiver)
     }
 
     fn upgrade(
@@ -152,7 +161,7 @@ impl Master {
         let mut adopted = self.adopt_config(asked.loaded);
         adopted.warnings.extend(asked.lacking.values().cloned());
         self.tell_lacks(asked.lacking);
-        let lineup = self.adopt_arrangement(arranged, &mut adopted.warnings);
+        let lineup = self.adopt_arrangement(arranged, &mut adopted);
         let sticky = asked.sticky;
         let release = self
             .releases
@@ -164,6 +173,17 @@ impl Master {
         });
         self.request.wait_for(id, sticky);
         let steps = self.steps(asked.canary);
+        let all = self.fleet.policy().workers;
+        if let Plan::Canary(workers) = steps
+            && workers > all
+        {
+            let warning = format!(
+                "a canary of {workers} is more than a generation has ({}): that is all of them at once",
+                Count(all, "worker")
+            );
+            self.operations
+                .update(id, |view| view.warnings.push(warning));
+        }
         self.submit(id, release, asked.kind, steps);
     }
 
@@ -200,7 +220,7 @@ impl Master {
                 ))
             )));
         }
-        let label = release.and_then(|release| release.label().map(str::to_owned));
+        let label = self.labels.get(&target.number).cloned();
         let (id, receiver) = self.operations.begin(OperationKind::Rollback, by, label);
         self.operations
             .update(id, |view| view.back_to = Some(target.number));

@@ -271,6 +271,8 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         groups: Groups::default(),
         spent: super::usage::Spent::default(),
         generations: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        cleared: super::shared_flags::Cleared::default(),
         watching: Watching::new(),
         probing: super::probing::Probing::default(),
         queues: super::baking::Queues::default(),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Master;
 use super::count::Count;
+use super::effects::millis;
 use super::metrics::state_of;
-use super::worker::Verdict;
+use super::worker::{Verdict, Worker};
 use crate::control::Timestamp;
 use crate::control::view::{
     GenerationState, GenerationView, HealthView, LastUpgrade, ListenerView, MasterState, Pinned,
@@ -101,9 +102,11 @@ impl Master {
     }
 
     fn worker_view(&self, id: WorkerId, slot: &Slot, count: Option<&Count>) -> WorkerView {
-        // Between two lives the slot has nobody, and what its last process was is no news of the next.
+        // Between two lives the slot has nobody, and what its last process was is no news of the next, but for its end.
         let held = self.workers.get(id);
+        let lost = held.filter(|worker| slot.process == Process::Absent && worker.delivered);
         let held = held.filter(|_| slot.process != Process::Absent);
+        let restarts_at = self.fleet.respawns(id);
         let ready = held.and_then(|worker| worker.ready.as_ref());
         let info = self.generations.get(&id.generation);
         WorkerView {
@@ -115,6 +118,8 @@ impl Master {
             status: held.and_then(|worker| worker.status.clone()),
             health: held.and_then(|worker| worker.verdict.as_ref().map(health_view)),
             restarts: info.map_or(0, |info| info.restarts_of(id)),
+            restart_in_ms: restarts_at.map(|at| millis(at.saturating_sub(self.now()))),
+            ended: lost.map(Worker::ending),
             connections: held.and_then(|_| count?.connections.get(&id).copied()),
         }
     }

@@ -8,7 +8,8 @@ use super::effects::millis;
 use super::request;
 use crate::config::{Config, Strategy, WORKERS_MAX, Workers};
 use crate::control::view::{OperationKind, OperationView};
-use crate::control::{ApiError, Caller, Event};
+use crate::control::{ApiError, Caller, Event, Span};
+use crate::fleet::rollout::Phase;
 use crate::fleet::{self, Failure, GenerationNumber, Note, Plan, Policy, Scale};
 
 /// The number of workers that somebody asked for instead of the config's.
@@ -58,12 +59,53 @@ impl Master {
             let error = format!("{wanted} workers are more than {WORKERS_MAX}, the most there are");
             return Err(ApiError::bad_request(error));
         }
-        Ok(
-            self.simple(OperationKind::Scale, by, |operation| fleet::Event::Scale {
-                operation,
-                to,
-            }),
-        )
+        let asked_for = match to {
+            Scale::Down => size.saturating_sub(1).max(1),
+            Scale::To(_) | Scale::Up => wanted,
+        };
+        let (id, receiver) = self.begin_simple(OperationKind::Scale, by, |operation| {
+            fleet::Event::Scale { operation, to }
+        });
+        if size > 0 {
+            self.operations.update(id, |view| {
+                (view.workers_from, view.workers_to) = (Some(size), Some(asked_for));
+            });
+        }
+        Ok(receiver)
+    }
+
+    /// Ends the bake that goes on, or the canary.
+    pub(super) fn promote(&mut self, by: Caller) -> watch::Receiver<OperationView> {
+        let only = self.batches_after_this_one();
+        let (id, receiver) = self.begin_simple(OperationKind::Promote, by, fleet::Event::Promote);
+        if let Some(words) = only {
+            self.warn(words.clone());
+            self.operations.update(id, |view| view.warnings.push(words));
+        }
+        receiver
+    }
+
+    /// A promotion ends the one bake of a rolling upgrade that goes on: which that is, and what follows, in words.
+    fn batches_after_this_one(&self) -> Option<String> {
+        let (Phase::Baking, Some(number)) = self.fleet.rollout() else {
+            return None;
+        };
+        let Some(Plan::Rolling(batch)) = self.fleet.plan() else {
+            return None;
+        };
+        let held = self.fleet.generation(number)?;
+        let batches = |workers: u32| workers.div_ceil(batch.max(1));
+        let (this, all) = (batches(held.wanted()), batches(held.size));
+        let bake = Span(millis(self.fleet.policy().bake));
+        match all.saturating_sub(this) {
+            0 => None,
+            1 => Some(format!(
+                "batch {this} of {all} is promoted; the last one bakes for {bake} again"
+            )),
+            left => Some(format!(
+                "batch {this} of {all} is promoted; each of the other {left} bakes for {bake} again"
+            )),
+        }
     }
 
     /// So many workers are what later generations have, too, until the config

@@ -232,6 +232,12 @@ impl Workers {
     }
 }
 
+/// That a generation starts, which is told when its first worker is launched.
+pub(super) struct ToBeTold {
+    /// Whose it is.
+    pub(super) operation: Option<String>,
+}
+
 /// A generation as the master holds it.
 pub(super) struct GenerationInfo {
     pub(super) release: ReleaseId,
@@ -240,6 +246,7 @@ pub(super) struct GenerationInfo {
     pub(super) lineup: Arc<Lineup>,
     pub(super) label: Option<String>,
     pub(super) started_at: Timestamp,
+    pub(super) to_be_told: Option<ToBeTold>,
     /// Descriptors that its workers stored, by slot.
     pub(super) stores: BTreeMap<u32, Store>,
     /// The nonces of all workers that it ever had: one a slot.
@@ -293,6 +300,7 @@ impl GenerationInfo {
             lineup: Arc::default(),
             label,
             started_at: Timestamp::now(),
+            to_be_told: None,
             stores: BTreeMap::new(),
             nonces: HashSet::new(),
             failure: None,

@@ -21,6 +21,21 @@ pub fn says_address_in_use(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
     })
 }
 
+/// Whether a program met a call that would have to wait (EAGAIN) and took that for a fault.
+pub fn says_would_block(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
+    // glibc and most languages; their names for it.
+    const SAYINGS: [&str; 4] = [
+        "resource temporarily unavailable",
+        "eagain",
+        "wouldblock",
+        "would block",
+    ];
+    lines.into_iter().any(|line| {
+        let line = line.as_ref().to_lowercase();
+        SAYINGS.iter().any(|saying| line.contains(saying))
+    })
+}
+
 /// What a worker did instead of waiting on the sockets that it was given.
 #[derive(Debug, Clone, Copy)]
 pub enum Instead<'a> {
@@ -361,6 +376,12 @@ mod tests {
         ] {
             assert!(says_address_in_use(["starting", line]), "{line}");
         }
+        assert!(says_would_block([
+            "Traceback",
+            "BlockingIOError: [Errno 11] Resource temporarily unavailable"
+        ]));
+        assert!(says_would_block(["accept: EWOULDBLOCK"]));
+        assert!(!says_would_block(["connection refused", "it blocks"]));
         assert!(!says_address_in_use([
             "connection refused",
             "the file is in use"

@@ -47,7 +47,9 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-pub use advise::{Advice, Astray, Instead, advise, says_address_in_use, shell_named};
+pub use advise::{
+    Advice, Astray, Instead, advise, says_address_in_use, says_would_block, shell_named,
+};
 pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};

@@ -143,7 +143,13 @@ fn a_living_socket_takes_backlog_and_permissions() {
     let mut open = open_all(&[entry.clone()]);
     let inode = std::fs::metadata(&path).unwrap().ino();
     (entry.mode, entry.backlog) = (Some(0o666), 5);
-    open[0].adopt(&entry).unwrap();
+    let adoption = open[0].adopt(&entry);
+    assert_eq!(
+        adoption.applied,
+        ["backlog 4096 to 5", "mode 0600 to 0666"],
+        "{adoption:?}"
+    );
+    assert_eq!(adoption.refused, [""; 0]);
     let meta = std::fs::metadata(&path).unwrap();
     assert_eq!(
         (meta.permissions().mode() & 0o777, meta.ino()),
@@ -155,8 +161,15 @@ fn a_living_socket_takes_backlog_and_permissions() {
     assert_eq!(queue.backlog, 5);
     UnixStream::connect(&path).expect("the same socket");
     entry.user = Some("no-such-user-here".to_owned());
-    let refused = open[0].adopt(&entry).unwrap_err();
-    assert!(refused[0].contains("no-such-user-here"), "{refused:?}");
+    let adoption = open[0].adopt(&entry);
+    assert!(
+        adoption.refused[0].contains("no-such-user-here"),
+        "{adoption:?}"
+    );
+    assert_eq!(
+        adoption.applied, [""; 0],
+        "what was refused is not in force"
+    );
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl FlagChange {
         self.option == "O_NONBLOCK" && self.to == "on"
     }
 
+    /// Event loops hang where they counted on the flag.
+    pub fn makes_block(&self) -> bool {
+        self.option == "O_NONBLOCK" && self.to == "off"
+    }
+
     /// What it means, and what to do.
     fn what_follows(&self) -> &'static str {
         match (self.option, self.to.as_str()) {
@@ -81,6 +86,10 @@ impl Flags {
             signals: flags.bits() & nix::libc::O_ASYNC as u32 != 0,
             timeout: socket_timeout(&fd, Timeout::Recv)?,
         })
+    }
+
+    pub(super) fn nonblocking(&self) -> bool {
+        self.nonblocking
     }
 
     /// The first difference to `now`, which is taken over.

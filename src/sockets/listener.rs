@@ -11,6 +11,7 @@ use rustix::net::sockopt;
 use socket2::{SockRef, Socket};
 
 use super::address::Local;
+use super::adoption::{self, Adoption};
 use super::arrange::Member;
 use super::diag::Family;
 use super::error::Fault;
@@ -134,11 +135,8 @@ impl Listener {
 
     /// Takes from the entry what a socket that workers share can take: its backlog, and the owner and the permissions
     /// of its path.
-    ///
-    /// # Errors
-    /// A sentence for each that was refused; the others are in force.
-    pub fn adopt(&mut self, entry: &Listen) -> Result<(), Vec<String>> {
-        let mut refused = Vec::new();
+    pub fn adopt(&mut self, entry: &Listen) -> Adoption {
+        let mut adoption = Adoption::default();
         let (name, address) = (self.wish.name.clone(), self.wish.address.clone());
         let wish = Listen {
             name,
@@ -149,21 +147,26 @@ impl Listener {
         self.entry.ready = entry.ready;
         if before.backlog != entry.backlog {
             self.entry.backlog = entry.backlog;
-            if !self.datagram && !self.requeue() {
-                refused.push("backlog was refused by listen(2)".to_owned());
+            if !self.datagram {
+                let change = format!("backlog {} to {}", before.backlog, entry.backlog);
+                match self.requeue() {
+                    true => adoption.applied.push(change),
+                    false => adoption
+                        .refused
+                        .push(format!("{change}: refused by listen(2)")),
+                }
             }
         }
         let ownership = |it: &Listen| (it.mode, it.user.clone(), it.group.clone());
         if ownership(&before) != ownership(entry) {
             (self.entry.mode, self.entry.user, self.entry.group) = ownership(entry);
-            if let Some(Err(fault)) = self.owned.as_ref().map(|owned| owned.reown(entry)) {
-                refused.push(fault.to_string());
+            match self.owned.as_ref().map(|owned| owned.reown(entry)) {
+                Some(Ok(())) => adoption.applied.extend(adoption::ownership(&before, entry)),
+                Some(Err(fault)) => adoption.refused.push(fault.to_string()),
+                None => {}
             }
         }
-        match refused.is_empty() {
-            true => Ok(()),
-            false => Err(refused),
-        }
+        adoption
     }
 
     /// Its name, unique among those that one generation has.
@@ -260,6 +263,11 @@ impl Listener {
     pub fn flags_changed(&mut self) -> Option<FlagChange> {
         let now = Flags::of(&self.fd).ok()?;
         self.flags.next_change(&now, self.name().to_owned())
+    }
+
+    /// Whether a worker set O_NONBLOCK, as far as [`Listener::flags_changed`] saw: the config did not.
+    pub fn was_made_nonblocking(&self) -> bool {
+        self.flags.nonblocking() && !self.entry.nonblocking
     }
 
     /// Closes it and removes its unix path, but only where that still is this very socket.

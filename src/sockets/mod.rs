@@ -21,6 +21,7 @@
 //! again, for every generation shares them; and every descriptor has close-on-exec set.
 
 mod address;
+mod adoption;
 mod arrange;
 mod backlog;
 pub mod diag;
@@ -43,6 +44,7 @@ mod through;
 mod unix_path;
 mod watch;
 
+pub use adoption::Adoption;
 pub use arrange::{Arranged, Arrangement, Member, arrange};
 pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};

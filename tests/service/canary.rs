@@ -42,6 +42,7 @@ fn a_canary_is_promoted_under_load() {
     let load = Load::on(&service.address());
     service.handover("promote", &[]).says(0, &[]);
     assert_eq!(service.generation(), 2);
+    assert_eq!(service.status()["last_upgrade"]["result"], "done");
     assert_eq!(service.workers(2).len(), 3);
     assert_eq!(service.workers(2)[..1], canary, "the canary goes on");
     load.lost_nothing([2]);
@@ -63,8 +64,44 @@ fn a_canary_is_aborted_under_load_and_no_request_fails() {
     assert_eq!(service.workers(2), [0; 0]);
     assert_eq!(service.workers(1).len(), 3);
     load.lost_nothing([1]);
+    came_to_nothing(
+        &service,
+        "aborted",
+        "it was aborted before it was active, asked by uid ",
+    );
+    let page = service.handover("history", &[]).stdout;
+    let row = |kind: &str| {
+        let mut rows = page.lines().filter(|line| line.contains(kind));
+        rows.next().unwrap_or_default().to_owned()
+    };
+    assert!(row(" abort ").contains(" done "), "{page}");
+    assert!(row(" upgrade ").contains(" aborted "), "{page}");
     service.handover("upgrade", &[]).says(0, &[]);
     service.stop();
+}
+
+/// What says how upgrades ended has it that the canary's did not succeed.
+#[track_caller]
+fn came_to_nothing(service: &Service, result: &str, why: &str) {
+    let status = service.status();
+    let last = &status["last_upgrade"];
+    assert_eq!(last["result"], result, "{last}");
+    let reason = last["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains(why), "{last}");
+    assert_eq!(
+        status["upgrades"],
+        serde_json::json!({"succeeded": 0, "failed": 1, "rolled_back": 0})
+    );
+    let body = service
+        .ask("GET", "/v1/history", "")
+        .expect("a history")
+        .body;
+    let history: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let operations = history["operations"].as_array().expect("a list");
+    let upgrade = operations.iter().find(|it| it["kind"] == "upgrade");
+    let upgrade = upgrade.expect("the upgrade");
+    assert_eq!(upgrade["result"], result, "{upgrade}");
+    assert_eq!(upgrade["canary"], true, "{upgrade}");
 }
 
 #[test]
@@ -78,6 +115,7 @@ fn nobody_promotes_it_and_it_is_aborted() {
     let reason = event["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("upgrade.canary_timeout"), "{event}");
     assert_eq!(service.generation(), 1);
+    came_to_nothing(&service, "failed", "nobody promoted the canary within 2 s");
     service.stop();
 }
 
@@ -117,6 +155,20 @@ fn a_canary_that_dies_is_undone_and_told() {
     service.wait_event("generation_failed");
     assert_eq!(service.workers(1).len(), 2);
     service.handover("upgrade", &[]).says(0, &[]);
+    service.stop();
+}
+
+#[test]
+fn a_canary_of_more_workers_than_there_are_is_all_of_them_and_said() {
+    let service = Start::serving(&server()).flag("--workers", "2").start();
+    let ended = service.handover("upgrade", &["--canary", "5"]);
+    ended.says(
+        0,
+        &["a canary of 5 is more than a generation has (2 workers): that is all of them at once"],
+    );
+    let stands = "2 workers of generation 2 stand as a canary";
+    assert!(ended.stdout.contains(stands), "{ended:#?}");
+    assert_eq!(service.workers(2).len(), 2);
     service.stop();
 }
 

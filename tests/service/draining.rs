@@ -93,6 +93,30 @@ fn a_generation_that_is_killed_at_its_deadline_says_what_it_cut() {
 }
 
 #[test]
+fn a_draining_worker_that_somebody_kills_is_not_told_to_have_drained() {
+    let service = Start::serving(&server()).start();
+    let kept = keep(&service.address(), 3);
+    let old = service.workers(1)[0];
+    service.handover("upgrade", &[]).says(0, &[]);
+    wait_held(&service, 1, 3);
+    kill(Pid::from_raw(old), Signal::SIGKILL).expect("the old worker");
+    let ended = service.wait_event("generation_ended");
+    assert!(
+        ended["connections_cut"].is_null(),
+        "nobody looked at that moment: {ended}"
+    );
+    let killed = service.wait_event("worker_killed");
+    assert_eq!(
+        killed["reason"],
+        "killed by SIGKILL before it had drained, and not by handover; it held 3 connections when they were counted last"
+    );
+    let events = service.events();
+    assert!(!events.contains("\"worker_drained\""), "{events}");
+    drop(kept);
+    service.stop();
+}
+
+#[test]
 fn connections_of_a_worker_s_children_are_the_workers() {
     let Some(start) = crate::apps::nginx_start() else {
         return;

@@ -41,6 +41,18 @@ fn hooks_run_in_their_order_and_know_what_it_is_about() {
     eventually("the old generation's end is noted", || {
         (noted(&service).len() == 3).then_some(())
     });
+    let events = service.events();
+    let place = |part: &str| {
+        events
+            .find(part)
+            .unwrap_or_else(|| panic!("no {part}: {events}"))
+    };
+    let done = place("\"kind\":\"hook_ended\"");
+    let started = events.rfind("\"generation_started\"");
+    assert!(
+        started > Some(done),
+        "nothing starts before its hook: {events}"
+    );
     let lines = noted(&service);
     assert_eq!(lines[..2], ["pre_upgrade 2 v2", "post_ready 2 v2"]);
     assert!(lines[2].starts_with("post_drain 1"), "{lines:?}");
@@ -72,6 +84,12 @@ fn pre_upgrade_refuses_and_nothing_is_started() {
     );
     let events = service.events();
     assert!(!events.contains("\"worker\":\"2.0\""), "{events}");
+    let starts = events.matches("\"generation_started\"").count();
+    assert_eq!(starts, 1, "that of generation 1: {events}");
+    let last = &service.status()["last_upgrade"];
+    assert_eq!(last["result"], "failed", "{last}");
+    let reason = last["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("hook pre_upgrade "), "{last}");
     service.wait_said("hook pre_upgrade: the database is being migrated");
     service.stop();
 }

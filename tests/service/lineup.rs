@@ -251,7 +251,11 @@ fn backlog_and_permissions_of_a_kept_listener_change_at_once() {
     let service = start(&listener("mode = \"0600\"\nbacklog = 64"));
     let inode = |path: &Path| std::fs::metadata(path).expect("the socket").ino();
     let before = inode(&path);
-    reload(&service, &listener("mode = \"0666\"\nbacklog = 5")).says(0, &[]);
+    let ended = reload(&service, &listener("mode = \"0666\"\nbacklog = 5"));
+    ended.says(0, &[]);
+    let applied =
+        "serves on; applied: listener web: backlog 64 to 5, listener web: mode 0600 to 0666\n";
+    assert!(ended.stdout.ends_with(applied), "{ended:#?}");
     assert_eq!(service.generation(), 1, "no new generation for that");
     let mode = std::fs::metadata(&path)
         .expect("the socket")
@@ -260,6 +264,12 @@ fn backlog_and_permissions_of_a_kept_listener_change_at_once() {
     assert_eq!((mode & 0o777, inode(&path)), (0o666, before));
     assert_eq!(service.status()["listeners"][0]["backlog"], 5);
     assert_eq!(get_unix(&path, "/").expect("an answer").status, 200);
+    for _ in 0..2 {
+        let keys = "mode = \"0666\"\nbacklog = 5\nready = false";
+        let ended = reload(&service, &listener(keys));
+        let later = "serves on; ready of listener web takes effect with the next generation: ";
+        assert!(ended.stdout.contains(later), "{ended:#?}");
+    }
     service.stop();
 }
 

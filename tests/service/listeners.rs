@@ -188,9 +188,17 @@ fn f03_shutdown_of_a_unix_listener_is_repaired() {
     let service = start
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
-    service.upgrade_to(&server()).says(0, &[]);
+    let command = server();
+    let mut words = vec!["--label", "v2", "--"];
+    words.extend(command.iter().map(String::as_str));
+    service.handover("upgrade", &words).says(0, &[]);
     service.wait_event("listener_repaired");
     eventually("clients are served again", || get_unix(&path, "/").ok());
+    // The new socket needs new workers, which run the same release.
+    service.wait_generation(3);
+    assert_eq!(service.status()["generations"][0]["label"], "v2");
+    let page = service.handover("history", &[]).stdout;
+    assert!(page.contains("listener_replaced"), "{page}");
     service.stop();
 }
 
@@ -266,6 +274,65 @@ fn f04_a_worker_that_sets_nonblocking_disturbs_nobody() {
     assert!(what.contains("nonblocking = true"), "{what}");
     assert_eq!(event["usual"], true, "{event}");
     load.lost_nothing(1..=3);
+    service.stop();
+}
+
+#[test]
+fn f04_a_release_that_dies_of_anothers_flag_is_told_so() {
+    let event_loop = python_code(
+        "import asyncio\n\
+         async def main():\n\
+         \x20   s = socket.socket(fileno=3); s.setblocking(False)\n\
+         \x20   server = await asyncio.start_server(lambda r, w: w.close(), sock=s)\n\
+         \x20   await server.serve_forever()\n\
+         asyncio.run(main())",
+    );
+    let blocks = python_code("socket.socket(fileno=3).accept(); time.sleep(600)");
+    let service = Start::serving(&event_loop).start();
+    service.upgrade_to(&blocks).says(
+        1,
+        &[
+            "Resource temporarily unavailable",
+            "O_NONBLOCK of listener http was set by a worker, for every generation",
+            "goes on after EAGAIN",
+        ],
+    );
+    // Whatever else it dies of has nothing to do with that.
+    let ended = service.upgrade_to(&python_code("sys.exit('no database')"));
+    ended.says(1, &["no database"]);
+    assert!(!ended.stderr.contains("O_NONBLOCK"), "{ended:#?}");
+    service.stop();
+}
+
+#[test]
+fn f04_a_release_that_hangs_after_a_flag_was_cleared_is_told_so() {
+    let hangs = python_code(
+        "def serve():\n\
+         \x20   import select\n\
+         \x20   e = select.epoll(); e.register(3, select.EPOLLIN)\n\
+         \x20   notify('WATCHDOG=1'); e.poll(0.3)\n\
+         \x20   os.set_blocking(3, True); socket.socket(fileno=3).accept(); time.sleep(600)\n\
+         serve()",
+    );
+    let beats = python_code(
+        "def beat():\n\
+         \x20   while True: notify('WATCHDOG=1'); time.sleep(0.2)\n\
+         threading.Thread(target=beat, daemon=True).start()\nserve()",
+    );
+    let command: Vec<String> = beats.iter().map(|word| format!("{word:?}")).collect();
+    let config = format!(
+        "[app]\ncommand = [{}]\nwatchdog = \"1s\"\n[[listen]]\naddress = \"127.0.0.1:0\"\nnonblocking = true\n",
+        command.join(", ")
+    );
+    let service = Start::config(&config).flag("--bake", "20s").start();
+    service.upgrade_to(&hangs).says(
+        1,
+        &[
+            "sent no WATCHDOG=1",
+            "was cleared by a worker meanwhile",
+            "hangs in accept(2) then",
+        ],
+    );
     service.stop();
 }
 

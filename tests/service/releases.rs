@@ -6,7 +6,9 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Service, Start, eventually, example_server, get, python, server_saying};
+use crate::support::{
+    Service, Start, eventually, example_server, get, python, server, server_saying,
+};
 
 /// The active generation's answers begin with these words (an old one may still take a connection or two).
 #[track_caller]
@@ -154,5 +156,27 @@ fn rollback_again_goes_further_back() {
     says(&service, "two");
     service.handover("rollback", &[]).says(0, &[]);
     says(&service, "one");
+    service.stop();
+}
+
+#[test]
+fn a_rollback_has_the_label_of_the_generation_that_it_goes_back_to() {
+    let service = Start::serving(&server()).start();
+    // The release of generation 1, which had no label then.
+    for words in [
+        &["--label", "v1"][..],
+        &["--env", "COLOUR=blue", "--label", "v2"],
+        &["--env", "COLOUR=red", "--label", "v3"],
+    ] {
+        service.handover("upgrade", words).says(0, &[]);
+    }
+    for (to, label) in [("3", "v2"), ("2", "v1")] {
+        let ended = service.handover("rollback", &[]);
+        ended.says(0, &[]);
+        let words = format!("with the release of generation {to}, {label}");
+        assert!(ended.stdout.contains(&words), "{ended:#?}");
+        let status = service.status();
+        assert_eq!(status["generations"][0]["label"], label, "{status:#}");
+    }
     service.stop();
 }

@@ -63,6 +63,22 @@ fn a_third_batch_that_fails_brings_the_old_workers_back() {
 }
 
 #[test]
+fn a_promotion_ends_the_bake_of_one_batch_and_says_so() {
+    let service = rolling().flag("--bake", "3s").start();
+    service.handover("upgrade", &["--no-wait"]).says(0, &[]);
+    service.wait_event("bake_started");
+    let ended = service.handover("promote", &[]);
+    ended.says(
+        0,
+        &["batch 1 of 3 is promoted; each of the other 2 bakes for 3 s again"],
+    );
+    assert_eq!(ended.stderr.matches("is promoted").count(), 1, "{ended:#?}");
+    assert_eq!(service.generation(), 2, "it returns when all are replaced");
+    assert_eq!(service.workers(2).len(), 3);
+    service.stop();
+}
+
+#[test]
 fn a_rolling_upgrade_is_aborted_under_load() {
     let service = rolling().flag("--bake", "1s").start();
     let load = Load::on(&service.address());

@@ -27,6 +27,23 @@ fn one_becomes_five_and_one_again_and_nothing_is_lost() {
     load.lost_nothing([1]);
     let page = service.handover("history", &[]).stdout;
     assert_eq!(page.matches("scale").count(), 3, "{page}");
+    for (kind, numbers) in [
+        ("scale", "1 to 5"),
+        ("scale", "5 to 1"),
+        ("scale", "1 to 2"),
+    ] {
+        let told = |line: &str| line.contains(kind) && line.contains(numbers);
+        assert!(page.lines().any(told), "{numbers}: {page}");
+    }
+    service.signal(Signal::SIGTTIN);
+    has(&service, 1, 3);
+    service.signal(Signal::SIGTTOU);
+    has(&service, 1, 2);
+    let page = service.handover("history", &[]).stdout;
+    for numbers in ["2 to 3", "3 to 2"] {
+        let told = |line: &str| line.contains("scale") && line.contains(numbers);
+        assert!(page.lines().any(told), "{numbers}: {page}");
+    }
     service.stop(); // and asserts that nothing is left
 }
 

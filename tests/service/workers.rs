@@ -40,12 +40,24 @@ fn a_crash_loop_is_an_event_and_not_a_storm() {
         "if os.path.exists({fuse:?}): sys.exit(7)\nserve()",
         fuse = fuse.display().to_string()
     ));
-    let service = Start::serving(&program).start();
+    let start = Start::serving(&program).env("HANDOVER_RESTART__MAX_DELAY", "2s");
+    let service = start.start();
     std::fs::write(&fuse, "").expect("a file");
     kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("a worker");
     service.wait_event("crash_loop");
     let launches = service.events().matches("worker_launched").count();
     assert!(launches < 30, "{launches} launches");
+    eventually("the page says that it waits, and for what it ended", || {
+        let page = service.handover("status", &[]).stdout;
+        let row = page.lines().find(|line| line.starts_with("1.0 "))?;
+        (row.contains("restarts in ") && row.ends_with("ended: exit status 7")).then_some(())
+    });
+    eventually("scripts are told so, too", || {
+        let worker = service.status()["generations"][0]["workers"][0].clone();
+        let waits = worker["restart_in_ms"].is_u64() && worker["pid"].is_null();
+        let told = worker["restarts"].as_u64() > Some(4) && worker["ended"] == "exit status 7";
+        (worker["state"] == "starting" && waits && told).then_some(())
+    });
     std::fs::remove_file(&fuse).expect("the file");
     eventually("it recovers by itself", || {
         get(&service.address(), "/").ok()

@@ -149,10 +149,17 @@ fn workers(status: &Status) -> Table {
 }
 
 fn row(worker: &WorkerView) -> Vec<Cell> {
+    let says = worker.status.as_deref().map(clean);
+    let ended = worker.ended.as_deref();
+    let ended = ended.map(|how| format!("ended: {}", clean(how)));
     vec![
         Cell::new(&worker.id),
-        Cell::new(worker.state).tone(worker_tone(worker.state)),
-        Cell::maybe(worker.pid).right(),
+        match worker.restart_in_ms {
+            Some(left) => Cell::new(format!("restarts in {}", soon(left))).tone(Tone::Bad),
+            None => Cell::new(worker.state).tone(worker_tone(worker.state)),
+        },
+        // That there is none is worth a column, too.
+        Cell::new(worker.pid.map_or("none".to_owned(), |pid| pid.to_string())).right(),
         Cell::maybe(worker.ready_ms.map(Span)).right(),
         Cell::maybe(worker.ready_by.as_deref()),
         Cell::maybe((worker.restarts > 0).then_some(worker.restarts))
@@ -160,13 +167,16 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
             .tone(Tone::Warn),
         Cell::maybe(worker.connections).right(),
         health(worker),
-        Cell::maybe(
-            worker
-                .status
-                .as_deref()
-                .map(|status| fit(&clean(status), STATUS_MAX)),
-        ),
+        Cell::maybe(says.or(ended).map(|words| fit(&words, STATUS_MAX))),
     ]
+}
+
+/// A time that is left; from a second on in whole seconds, rounded up: "0 s" would be over.
+fn soon(left_ms: u64) -> Span {
+    match left_ms {
+        0..1000 => Span(left_ms),
+        _ => Span(left_ms.div_ceil(1000) * 1000),
+    }
 }
 
 /// What its last probe said: one word while it is well.
@@ -218,7 +228,11 @@ fn footer(status: &Status, paint: Paint) -> Vec<String> {
             .map(|o| under_way("queued", o, status.at)),
     );
     if let Some(last) = &status.last_upgrade {
-        lines.push(last_upgrade(last, status.at, paint));
+        let stands = |held: &GenerationView| {
+            held.state == GenerationState::Canary && Some(held.number) == last.to
+        };
+        let canary = status.generations.iter().any(stands);
+        lines.push(last_upgrade(last, canary, status.at, paint));
     }
     let counts = status.upgrades;
     if counts.succeeded + counts.failed + counts.rolled_back > 0 {
@@ -250,13 +264,15 @@ fn uncounted(status: &Status) -> Option<String> {
     Some(format!("{whose} are not counted: {reason}"))
 }
 
-fn last_upgrade(last: &LastUpgrade, at: Timestamp, paint: Paint) -> String {
+/// `canary`: what it made stands, and is not active.
+fn last_upgrade(last: &LastUpgrade, canary: bool, at: Timestamp, paint: Paint) -> String {
     let good = last.result == OperationResult::Done;
     let result = paint.tone(
         if good { Tone::Good } else { Tone::Bad },
         last.result.as_str(),
     );
     let way = match (last.from, last.to) {
+        (Some(from), Some(to)) if canary => format!(", generation {to} as a canary beside {from}"),
         (Some(from), Some(to)) => format!(", generation {from} to {to}"),
         (None, Some(to)) => format!(", generation {to}"),
         _ => String::new(),

@@ -117,6 +117,29 @@ http      0.0.0.0:8080     4096";
 }
 
 #[test]
+fn a_worker_that_waits_for_its_restart_says_so_and_how_it_ended() {
+    let mut status = busy();
+    status.generations.remove(0);
+    status.generations.truncate(1);
+    let workers = &mut status.generations[0].workers;
+    workers.truncate(1);
+    let worker = &mut workers[0];
+    (worker.pid, worker.ready_ms, worker.ready_by) = (None, None, None);
+    worker.state = WorkerState::Starting;
+    (worker.restarts, worker.restart_in_ms) = (4, Some(2_300));
+    worker.ended = Some("exit status 3".to_owned());
+    let page = render(&status, Paint(false), usize::MAX);
+    let expected = "\
+WORKER  STATE             PID  RESTARTS  STATUS
+7.0     restarts in 3 s  none         4  ended: exit status 3
+";
+    assert!(page.contains(expected), "{page}");
+    status.generations[0].workers[0].restart_in_ms = Some(80);
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(page.contains("restarts in 80 ms  none"), "{page}");
+}
+
+#[test]
 fn connections_that_cannot_be_counted_are_said_once_and_who_waits_is_shown() {
     let mut status = busy();
     status.uncounted = Some("no descriptors are left".to_owned());
@@ -211,4 +234,11 @@ fn a_canary_and_another_number_of_workers_are_told() {
         "{page}"
     );
     assert!(page.contains("\nscaled to 4, asked by uid 0\n"), "{page}");
+    let last = status.last_upgrade.as_mut().expect("there was one");
+    (last.from, last.to) = (Some(7), Some(8));
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(
+        page.contains(", generation 8 as a canary beside 7, "),
+        "{page}"
+    );
 }

@@ -23,6 +23,7 @@ fn answers(call: &Call) -> Answer {
     match call {
         Call::Status => Answer::view(&status()),
         Call::History => Answer::view(&HistoryView {
+            since: None,
             operations: vec![running()],
         }),
         Call::Config => Answer::view(&ConfigView::default()),

@@ -17,7 +17,7 @@ pub struct GenerationView {
     pub state: GenerationState,
     /// What it runs.
     pub release: ReleaseView,
-    /// When its first worker was launched.
+    /// When its first worker was launched; while a hook runs before that, when it was made.
     pub started_at: Timestamp,
     /// When its last process is ended, finished or not; null while it is not
     /// draining.
@@ -129,6 +129,12 @@ pub struct WorkerView {
     pub health: Option<HealthView>,
     /// How often this slot was started again in this generation.
     pub restarts: u32,
+    /// When it is started again, in milliseconds from now; null unless it waits for that.
+    #[serde(default)]
+    pub restart_in_ms: Option<u64>,
+    /// How the process ended that it was; null while there is one, and before the first.
+    #[serde(default)]
+    pub ended: Option<String>,
     /// Connections that it holds, all its processes together, and that came through the listeners: those that it
     /// made itself do not count, nor do datagrams. Null where they are not counted; `uncounted` of the
     /// status says why.

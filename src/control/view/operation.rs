@@ -27,7 +27,8 @@ pub struct OperationView {
     pub joined: Option<String>,
     /// Who asked.
     pub by: Caller,
-    /// What made the master ask by itself: `on_change`.
+    /// What made the master ask by itself: `on_change`, or `listener_replaced` (a broken socket that had to be bound anew,
+    /// which running workers do not see).
     #[serde(default)]
     pub cause: Option<String>,
     /// The label that the caller gave, or the one of the release that a rollback goes back to.
@@ -53,7 +54,14 @@ pub struct OperationView {
     pub unserved: bool,
     /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
-    /// Whether it ended with a canary that stands beside `from`, until promoted or aborted.
+    /// Of a `scale`: how many there were to be when it was asked for.
+    #[serde(default)]
+    pub workers_from: Option<u32>,
+    /// Of a `scale`: how many it asks for.
+    #[serde(default)]
+    pub workers_to: Option<u32>,
+    /// Whether it ended with a canary that stands beside `from`, until promoted or aborted. One that comes to nothing
+    /// then ends as `aborted` or `failed` after all, with the reason.
     #[serde(default)]
     pub canary: bool,
     /// After which time nobody's promoting it aborts it, in milliseconds; null: never.
@@ -71,10 +79,11 @@ pub struct OperationView {
     /// The generation whose release a rollback goes back to.
     #[serde(default)]
     pub back_to: Option<u32>,
-    /// Keys that changed in the config and are in force now.
+    /// What changed in the config and is in force now: keys, and what a living socket took ("listener http: backlog
+    /// 4096 to 1024").
     #[serde(default)]
     pub applied: Vec<String>,
-    /// Keys that changed in the config and that only the next generation will know of: where nothing of the release
+    /// What changed in the config and what only the next generation will know of: where nothing of the release
     /// changed, so that none was made.
     #[serde(default)]
     pub pending: Vec<String>,
@@ -113,6 +122,8 @@ impl OperationView {
             unchanged: false,
             unserved: false,
             workers: None,
+            workers_from: None,
+            workers_to: None,
             canary: false,
             canary_timeout_ms: None,
             ready_ms: None,

@@ -138,7 +138,7 @@ pub struct SessionsView {
 pub struct UpgradesView {
     /// A new release became active.
     pub succeeded: u64,
-    /// The new generation did not: it was not ready, failed its bake, or was aborted.
+    /// The new generation did not: it was not ready, failed its bake, or was aborted, also when it stood as a canary.
     pub failed: u64,
     /// A rollback (the verb) made an earlier release active again.
     pub rolled_back: u64,

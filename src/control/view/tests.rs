@@ -26,7 +26,8 @@ pub(crate) fn full_status() -> Value {
             "canary_deadline": null,
             "workers": [{
                 "id": "7.0", "pid": 812, "state": "ready", "ready_ms": 112,
-                "ready_by": "READY=1", "status": "warm", "restarts": 0, "connections": null,
+                "ready_by": "READY=1", "status": "warm", "restarts": 0, "restart_in_ms": 3000,
+                "ended": "exit status 3", "connections": null,
                 "health": {
                     "check": "http:/healthz", "ok": false, "failures": 2,
                     "reason": "503 Service Unavailable", "at": "2026-03-21T17:04:04.000Z",

@@ -41,6 +41,8 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("handover upgrade --label=", 2, &["--label", "leave --label out"]),
     mistake("handover upgrade --env NOTIFY_SOCKET=/x", 2, &["handover sets NOTIFY_SOCKET itself", "leave it out"]),
     mistake("handover upgrade --env COLOUR", 2, &["no =", "COLOUR="]),
+    mistake("handover upgrade web COLOUR=blue", 2, &["to set a variable", "handover upgrade … --env COLOUR=blue"]),
+    mistake("handover scale 3 web", 2, &["the name stands before the number", "handover scale web 3"]),
     mistake("handover check", 2, &["<FILE>"]),
     // What the program is not.
     mistake("handover run --listen :0 -- no-such-program", 1, &["no program \"no-such-program\"", "give its path, or correct PATH"]),
