@@ -31,5 +31,6 @@ mod schemas;
 mod state_dir;
 mod support;
 mod systemd;
+mod unserved;
 mod upgrade;
 mod workers;
