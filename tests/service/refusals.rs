@@ -69,6 +69,7 @@ fn an_upgrade_with_a_broken_config_changes_nothing() {
     std::fs::write(&file, "[app\n").expect("the config");
     service.handover("upgrade", &[]).says(2, &["web.toml:1"]);
     assert_eq!(service.generation(), 1);
+    assert!(service.status()["last_upgrade"].is_null());
     std::fs::write(&file, config("[drain]\ntimeout = \"5s\"\n")).expect("the config");
     service.handover("upgrade", &[]).says(0, &[]);
     assert_eq!(get(&service.address(), "/").expect("an answer").status, 200);
