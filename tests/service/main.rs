@@ -29,6 +29,7 @@ mod rust_app;
 mod scaling;
 mod schemas;
 mod state_dir;
+mod strays;
 mod support;
 mod systemd;
 mod unserved;
