@@ -76,7 +76,13 @@ fn f16_who_is_ready_of_a_failed_generation_stays_while_nobody_else_serves() {
         for pid in service.workers(1) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).expect("a worker");
         }
-        service.wait_event("worker_exited");
+        eventually("nobody of generation 1 is ready", || {
+            let status = service.status();
+            let mut all = status["generations"].as_array()?.iter();
+            let first = all.find(|held| held["number"] == 1)?;
+            let mut workers = first["workers"].as_array()?.iter();
+            workers.all(|it| it["state"] != "ready").then_some(())
+        });
         std::fs::write(&wish, "").expect("a file");
         service.wait_event("generation_failed");
         upgrade.join().expect("no panic")
