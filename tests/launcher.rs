@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use handover::process::{Exit, Owner, Pipes, Release, Resource, Step, Stream};
 use nix::errno::Errno;
@@ -356,27 +355,4 @@ fn f29_a_workers_output_goes_through_its_own_pipes() {
             .unwrap();
         assert_eq!(launched.child.reap().unwrap(), Some(Exit::Code(3)));
     });
-}
-
-/// Prints how long a start takes; what it must reach is measured by `make bench`.
-#[test]
-fn the_time_from_the_call_to_the_program_is_printed() {
-    let release = release(Path::new("/"), &["sleep", "60"]);
-    let launcher = launcher();
-    let mut taken: Vec<Duration> = (0..20)
-        .map(|_| {
-            let began = Instant::now();
-            let worker = launch(&launcher, &release, Vec::new()).unwrap();
-            let taken = began.elapsed();
-            drop(worker);
-            taken
-        })
-        .collect();
-    taken.sort_unstable();
-    println!(
-        "launch to execve, of {}: median {:?}, worst {:?}",
-        taken.len(),
-        taken[taken.len() / 2],
-        taken[taken.len() - 1]
-    );
 }

@@ -87,9 +87,34 @@ fn words(text: &str) -> BTreeSet<&str> {
 }
 
 /// A shell in which README's words mean what they mean to its reader.
+///
+/// It is alone on its machine: another master in `/run/handover`, where root looks for them, or in `/tmp/handover-0` is
+/// hidden from it by mounts of its own (mount_namespaces(7)). Whoever is not root looks into his own runtime directory and is
+/// not let in by root's masters.
 struct Reader {
     runtime: tempfile::TempDir,
     port: u16,
+    alone: bool,
+}
+
+/// A shell line that hides other masters and becomes a shell with the line that follows.
+const ALONE: &str = "mount -t tmpfs none /run && { [ ! -d /tmp/handover-0 ] || mount -t tmpfs none /tmp/handover-0; } && \
+                     exec /bin/sh -c \"$0\"";
+
+/// Whether a process may have mounts of its own; root is told where not.
+fn may_be_alone() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return false;
+    }
+    let mut words = Command::new("unshare");
+    words.args(["--mount", "/bin/sh", "-c", ALONE, "true"]);
+    let made = words.output().is_ok_and(|ended| ended.status.success());
+    if !made {
+        eprintln!(
+            "no mounts of its own can be made here (unshare --mount): another master on this machine disturbs this test"
+        );
+    }
+    made
 }
 
 impl Reader {
@@ -98,6 +123,7 @@ impl Reader {
         Self {
             runtime: tempfile::tempdir().expect("a directory"),
             port: free.local_addr().expect("an address").port(),
+            alone: may_be_alone(),
         }
     }
 
@@ -105,12 +131,21 @@ impl Reader {
         let built = PathBuf::from(env!("CARGO_BIN_EXE_handover"));
         let own = built.parent().expect("a directory").display();
         let path = std::env::var("PATH").unwrap_or_default();
-        let mut command = Command::new("/bin/sh");
         // 8080 may be taken on this machine.
         let line = line.replace(":8080", &format!(":{}", self.port));
-        command.arg("-c").arg(line).current_dir(ROOT);
+        let mut command = match self.alone {
+            true => Command::new("unshare"),
+            false => Command::new("/bin/sh"),
+        };
+        if self.alone {
+            command.args(["--mount", "/bin/sh", "-c", ALONE]);
+        } else {
+            command.arg("-c");
+        }
+        command.arg(line).current_dir(ROOT);
         command.env("PATH", format!("{own}:{path}"));
         command.env("RUNTIME_DIRECTORY", self.runtime.path());
+        command.env("XDG_RUNTIME_DIR", self.runtime.path());
         command.env("STATE_DIRECTORY", self.runtime.path().join("state"));
         for name in [
             "NOTIFY_SOCKET",
@@ -196,6 +231,13 @@ fn compare(command: &str, shown: &[String], came: &str) {
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+#[test]
+fn whoever_reads_is_alone_on_the_machine() {
+    let reader = Reader::new();
+    let status = reader.run("handover status");
+    assert_eq!(status.status.code(), Some(4), "no master: {status:?}");
 }
 
 #[test]

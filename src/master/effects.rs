@@ -48,8 +48,11 @@ impl Master {
         let kind = self.operations.view(operation).map(|view| view.kind);
         let (result, reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
-        self.operations
-            .update(operation, |view| view.end(result, reason.clone()));
+        self.operations.update(operation, |view| {
+            view.end(result, reason.clone());
+            // Whoever asked for a stop is not told that nobody serves.
+            view.unserved &= result != OperationResult::Done;
+        });
         let Some(view) = self.operations.view(operation) else {
             return;
         };

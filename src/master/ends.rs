@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Master;
 use super::groups::is_populated;
-use super::worker::{Leftover, Workers};
+use super::watching::executed;
+use super::worker::{Leftover, Worker, Workers};
 use crate::control::{Count, Event};
 use crate::fleet::{self, Ending, Fault, GenerationNumber, WorkerId};
 use crate::process::{Child, Exit, is_descendant, nonce_processes, orphans, reap_ready};
@@ -301,6 +302,9 @@ impl Master {
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
         let untaken = self.watching.untaken(id);
+        let unready = |worker: &&Worker| worker.ready.is_none();
+        let pid = self.workers.get(id).filter(unready).and_then(Worker::pid);
+        let program = pid.and_then(executed);
         self.watching.forget(id);
         self.probing.forget(id);
         if self.cancel_launch(id) {
@@ -317,6 +321,7 @@ impl Master {
         if let Some(worker) = self.workers.get_mut(id) {
             let again = std::mem::replace(&mut worker.killed, true);
             worker.untaken = untaken;
+            worker.executed = program.or(worker.executed.take());
             let drained = worker.told.is_some();
             if let Some(child) = &worker.child {
                 drop(child.signal_group(SIGKILL));

@@ -98,6 +98,7 @@ impl Master {
             probe: None,
             verdict: None,
             untaken: Vec::new(),
+            executed: None,
             chatter: super::chatter::Chatter::default(),
         };
         self.tell_of_changed_files(id, release);

@@ -160,7 +160,9 @@ enum Input {
     /// The program may have changed on disk.
     ProgramChanged,
     /// What a thread found at these paths.
-    ProgramSeen(Vec<PathBuf>, Option<on_change::Seen>),
+    ProgramSeen(Vec<PathBuf>, on_change::Look),
+    /// In this directory, on the way to the program, nothing can be watched.
+    ProgramClosed(PathBuf),
     /// The program cannot be watched any more.
     ProgramLost(io::Error),
     /// What this operation leaves is in the state directory, or could not be written.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::hash::Hasher as _;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,7 +74,12 @@ pub(super) struct OnChange {
     from_start: bool,
     looks: VecDeque<Seen>,
     failed: VecDeque<Identity>,
+    /// Why the last look saw nothing, where people were told.
+    unseen: Option<String>,
 }
+
+/// A look: what is there, nothing where nothing is, or why it cannot be seen.
+pub(super) type Look = Result<Option<Seen>, String>;
 
 impl OnChange {
     /// Takes a look; `at_work` are the programs that serve or are on their way.
@@ -170,7 +175,7 @@ impl Master {
         }
     }
 
-    pub(super) fn on_program_seen(&mut self, paths: &[PathBuf], seen: Option<Seen>) {
+    pub(super) fn on_program_seen(&mut self, paths: &[PathBuf], look: Look) {
         self.on_change.looking = false;
         if std::mem::take(&mut self.on_change.again) || paths != self.on_change.paths {
             if !self.on_change.paths.is_empty() {
@@ -178,6 +183,16 @@ impl Master {
             }
             return;
         }
+        let (seen, unseen) = match look {
+            Ok(seen) => (seen, None),
+            Err(why) => (None, Some(why)),
+        };
+        if let Some(why) = unseen.as_ref().filter(|_| unseen != self.on_change.unseen) {
+            self.tell_of_program(&format!(
+                "it cannot be seen: {why}; what serves goes on until that is mended"
+            ));
+        }
+        self.on_change.unseen = unseen;
         // Nothing there, or nothing whole: whoever removed it brings another.
         let Some(seen) = seen else {
             return;
@@ -262,6 +277,11 @@ fn watched_paths(release: &Release) -> Vec<PathBuf> {
 async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender<Input>) {
     let mut quiet_at: Option<Instant> = None;
     loop {
+        while let Some(closed) = follow.get_mut().newly_closed() {
+            if inputs.send(Input::ProgramClosed(closed)).await.is_err() {
+                return;
+            }
+        }
         let quiet = async {
             match quiet_at {
                 Some(at) => sleep_until(at).await,
@@ -295,9 +315,25 @@ async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender
 }
 
 /// What is at the paths; none where the program is no file.
-fn look(paths: &[PathBuf]) -> Option<Seen> {
-    let places = paths.iter().map(|path| path.canonicalize().ok());
-    let places: Vec<PathBuf> = places.collect::<Option<_>>()?;
+fn look(paths: &[PathBuf]) -> Look {
+    let mut places = Vec::new();
+    for path in paths {
+        match path.canonicalize() {
+            Ok(place) => places.push(place),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
+            // A loop of links, a directory that cannot be searched.
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+        }
+    }
+    Ok(read(places))
+}
+
+/// What is in the file at the first of these places.
+fn read(places: Vec<PathBuf>) -> Option<Seen> {
     let path = places.first()?;
     let mut options = OpenOptions::new();
     // Not to wait for the other end of a FIFO.
@@ -423,16 +459,44 @@ mod tests {
         }
         std::os::unix::fs::symlink("1", at("current")).unwrap();
         let paths = [at("current/app")];
-        let one = look(&paths).unwrap();
-        assert_eq!(look(&paths), Some(one.clone()));
+        let one = look(&paths).unwrap().unwrap();
+        assert_eq!(look(&paths), Ok(Some(one.clone())));
         std::fs::remove_file(at("current")).unwrap();
-        assert_eq!(look(&paths), None);
+        assert_eq!(look(&paths), Ok(None));
         std::os::unix::fs::symlink("2", at("current")).unwrap();
-        let two = look(&paths).unwrap();
+        let two = look(&paths).unwrap().unwrap();
         assert_eq!(
             (one.content.sum, one.content.size),
             (two.content.sum, two.content.size)
         );
         assert_ne!(one.content, two.content);
+    }
+
+    /// How long after the change in a file's directory somebody is told to look.
+    async fn quiet_after(change: impl FnOnce(&std::path::Path)) -> Duration {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app");
+        let follow = Follow::new(std::slice::from_ref(&path))
+            .and_then(pollable)
+            .unwrap();
+        let (inputs, mut waiting) = mpsc::channel(1);
+        let begun = Instant::now();
+        change(&path);
+        let task = tokio::spawn(wait(follow, inputs));
+        let told = waiting.recv().await;
+        assert!(matches!(told, Some(Input::ProgramChanged)));
+        task.abort();
+        begun.elapsed()
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_is_looked_at_when_it_is_quiet_and_an_unclosed_one_later() {
+        let mut open = None;
+        let (whole, half) = tokio::join!(
+            quiet_after(|path| std::fs::write(path, "whole").unwrap()),
+            quiet_after(|path| open = Some(File::create(path).unwrap())),
+        );
+        assert!((QUIET..UNCLOSED).contains(&whole), "{whole:?}");
+        assert!(half >= UNCLOSED, "{half:?}");
     }
 }

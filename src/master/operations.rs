@@ -156,3 +156,34 @@ pub(super) fn is_rollout(kind: OperationKind) -> bool {
         OperationKind::Upgrade | OperationKind::Reload | OperationKind::Rollback
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_changed_nothing_is_no_last_upgrade() {
+        let mut operations = Operations::new(7);
+        let mut ended = |kind, result| {
+            let by = Caller { uid: 0, pid: 1 };
+            let (id, _) = operations.begin(kind, by, None);
+            operations.update(id, |view| view.end(result, None));
+            operations.view(id).map(|view| view.id)
+        };
+        let failed = ended(OperationKind::Upgrade, OperationResult::Failed);
+        ended(OperationKind::Upgrade, OperationResult::Refused);
+        ended(OperationKind::Reload, OperationResult::Superseded);
+        ended(OperationKind::Scale, OperationResult::Done);
+        assert!(failed.is_some());
+        let last = |operations: &Operations| operations.last_upgrade().map(|view| view.id);
+        assert_eq!(last(&operations), failed);
+        // Also when nothing of them is live any more.
+        for id in operations.find(|_| true) {
+            operations.update(id, |view| view.drained = true);
+        }
+        operations.settle();
+        assert_eq!(last(&operations), failed);
+        operations.begin(OperationKind::Rollback, Caller { uid: 0, pid: 1 }, None);
+        assert_eq!(last(&operations), failed, "one that runs is not the last");
+    }
+}

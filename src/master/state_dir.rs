@@ -64,12 +64,16 @@ impl StateDir {
         };
         let private = prepare(&directory).map_err(unusable)?;
         let file = private.join(FILE);
-        let (bytes, sticky, warning) = match read(&file).map_err(unusable)? {
-            None => (None, None, None),
-            Some(bytes) => match kept::decode(&bytes) {
+        let (bytes, sticky, warning) = match read(&file) {
+            Ok(None) => (None, None, None),
+            Ok(Some(bytes)) => match kept::decode(&bytes) {
                 Ok(sticky) => (Some(bytes), Some(sticky), None),
                 Err(why) => (None, None, Some(put_aside(&file, &why.to_string()))),
             },
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                (None, None, Some(put_aside(&file, &error.to_string())))
+            }
+            Err(error) => return Err(unusable(error)),
         };
         let (jobs, waiting) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
@@ -162,10 +166,17 @@ fn next(private: &Path) -> PathBuf {
     private.join(format!("{FILE}.new"))
 }
 
+/// Makes a file of its own: what bore the name is removed and not opened, since of a pipe that would wait for a reader.
 fn create(path: &Path) -> io::Result<File> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(named)?,
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path).map_err(named)
 }
 
 fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -176,7 +187,10 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
         opened => opened?,
     };
     if !opened.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is no regular file",
+        ));
     }
     let mut bytes = Vec::new();
     opened.take(BYTES_MAX).read_to_end(&mut bytes)?;

@@ -94,7 +94,11 @@ impl Master {
             Input::Bound(outcome) => self.on_bound(outcome),
             Input::BindNext => self.bind_next(),
             Input::ProgramChanged => self.look_at_program(),
-            Input::ProgramSeen(paths, seen) => self.on_program_seen(&paths, seen),
+            Input::ProgramSeen(paths, look) => self.on_program_seen(&paths, look),
+            Input::ProgramClosed(directory) => self.warn(format!(
+                "upgrade.on_change: {} may not be read: changes in it are not noticed as long as that is so",
+                directory.display()
+            )),
             Input::ProgramLost(error) => self.warn(format!(
                 "upgrade.on_change: the program cannot be watched any more ({error}): changes are not noticed"
             )),

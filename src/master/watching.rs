@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -133,14 +134,20 @@ pub(super) fn wanted_of((member, listener): (&Member, &Listener)) -> Wanted {
     }
 }
 
-/// Whether the shell that was started became the program: by its name while it is there, else by its script.
-fn became_program(pid: i32, shell: &str, release: &Release) -> bool {
+/// The file that this process executes, as long as it can be seen.
+pub(super) fn executed(pid: i32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Whether the shell that was started became the program: by what it executed as it was seen last, else by its name while
+/// it is there, else by its script.
+fn became_program(pid: i32, last: Option<PathBuf>, shell: &str, release: &Release) -> bool {
     let argv = release.argv();
     let own = argv
         .first()
         .map_or("", |program| program.rsplit('/').next().unwrap_or(program));
-    // What runs now, where that can be seen: a script may bear the name of what it executes.
-    if let Ok(exe) = std::fs::read_link(format!("/proc/{pid}/exe")) {
+    // A script may bear the name of what it executes.
+    if let Some(exe) = last.or_else(|| executed(pid)) {
         return shell_named(&exe.to_string_lossy()).is_none();
     }
     if let Ok(comm) = std::fs::read_to_string(format!("/proc/{pid}/comm")) {
@@ -413,7 +420,8 @@ impl Master {
         let shell = interpreter.as_deref().or(program).and_then(shell_named);
         // Who listens elsewhere is a process of its own, or the one that was started.
         let sure = matches!(instead, Instead::ListensOn(_));
-        let became = |shell: &str| release.is_some_and(|it| became_program(pid, shell, it));
+        let last = self.workers.get(id).and_then(|it| it.executed.clone());
+        let became = |shell: &str| release.is_some_and(|it| became_program(pid, last, shell, it));
         let shell = shell.filter(|shell| sure || !became(shell));
         advise(&Astray {
             instead,

@@ -65,6 +65,8 @@ pub(super) struct Worker {
     pub(super) verdict: Option<Verdict>,
     /// The listeners that it was never seen to wait on, as it was killed before it was ready.
     pub(super) untaken: Vec<Wanted>,
+    /// What it executed as it was killed before it was ready: afterwards nobody can see that.
+    pub(super) executed: Option<PathBuf>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }

@@ -3,7 +3,8 @@
 //! What is watched are the directories in which a name of the path is an entry, links included: of
 //! `/srv/current/app`, with `current -> releases/42`, that is `current` in `/srv`, `app` in `/srv/releases/42`, and
 //! the names of the directories on the way. New entries and files that are closed after they were written wake somebody;
-//! each single write, and a file that another process only reads, do not.
+//! each single write, and a file that another process only reads, do not. Of a directory its attributes count, too: it may
+//! be opened to us.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -15,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
@@ -26,6 +28,8 @@ pub struct Follow {
     paths: Vec<PathBuf>,
     /// The watch of a directory and the name that is waited for in it: which entry that is.
     places: BTreeMap<(i32, OsString), PathBuf>,
+    /// Directories that may not be watched, and whether that was asked for already.
+    closed: BTreeMap<PathBuf, bool>,
 }
 
 /// What happened since the last look.
@@ -50,6 +54,7 @@ impl Follow {
             inotify: inotify::init(flags)?,
             paths: paths.to_vec(),
             places: BTreeMap::new(),
+            closed: BTreeMap::new(),
         };
         follow.renew()?;
         Ok(follow)
@@ -75,6 +80,10 @@ impl Follow {
             }
             // A link or a directory is whole as soon as it is there.
             let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
+            let of_attributes = event.events().contains(ReadFlags::ATTRIB);
+            if of_attributes && !entry.is_some_and(|path| path.is_dir()) {
+                continue;
+            }
             let made = event.events().contains(ReadFlags::CREATE);
             stir = match made && entry.is_some_and(is_file) {
                 true => Stir::Begun,
@@ -87,26 +96,36 @@ impl Follow {
         Ok(stir)
     }
 
+    /// A directory on the way that may not be watched (its owner lets us not read it), so that what happens in it is not
+    /// noticed; each once, and again where it was open meanwhile.
+    pub fn newly_closed(&mut self) -> Option<PathBuf> {
+        let (path, told) = self.closed.iter_mut().find(|(_, told)| !**told)?;
+        *told = true;
+        Some(path.clone())
+    }
+
     /// Watches what the paths are made of now, and no more what they were made of.
     fn renew(&mut self) -> io::Result<()> {
         let flags = WatchFlags::CREATE
             | WatchFlags::MOVED_TO
             | WatchFlags::CLOSE_WRITE
+            | WatchFlags::ATTRIB
             | WatchFlags::ONLYDIR;
         let mut places = BTreeMap::new();
+        let before = std::mem::take(&mut self.closed);
         for (directory, name) in self.paths.iter().flat_map(|path| entries(path)) {
             match inotify::add_watch(&self.inotify, &directory, flags) {
                 Ok(watch) => {
                     let entry = directory.join(&name);
                     places.insert((watch, name), entry);
                 }
-                // Gone since we looked, a loop of links, closed to us: the entry above it says when that changes.
-                Err(
-                    rustix::io::Errno::NOENT
-                    | rustix::io::Errno::NOTDIR
-                    | rustix::io::Errno::LOOP
-                    | rustix::io::Errno::ACCESS,
-                ) => {}
+                // Gone since we looked, or a loop of links: the entry above it says when that changes.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                // Who opens it changes its attributes.
+                Err(Errno::ACCESS) => {
+                    let told = before.get(&directory).copied().unwrap_or_default();
+                    self.closed.insert(directory, told);
+                }
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -259,6 +278,49 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         assert_eq!(follow.read().unwrap(), Stir::Changed);
         fs::write(&path, "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+    }
+
+    #[test]
+    fn a_loop_of_links_is_followed_until_it_leads_somewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("1")).unwrap();
+        fs::write(at("1/app"), "").unwrap();
+        symlink("1", at("current")).unwrap();
+        let mut follow = following(&at("current/app"));
+        let lead = |to: &str| {
+            symlink(to, at("next")).unwrap();
+            fs::rename(at("next"), at("current")).unwrap();
+        };
+        lead("current");
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        lead("1");
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        fs::write(at("1/app"), "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        // It may be one from the beginning.
+        lead("current");
+        let mut follow = following(&at("current/app"));
+        lead("1");
+        assert_eq!(follow.read().unwrap(), Stir::Changed);
+        assert_eq!(follow.newly_closed(), None);
+    }
+
+    #[test]
+    fn attributes_of_directories_count_and_those_of_files_do_not() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mode = |name: &str, mode| {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir(at("1")).unwrap();
+        fs::write(at("1/app"), "").unwrap();
+        let mut follow = following(&at("1/app"));
+        mode("1/app", 0o700);
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+        mode("1", 0o700);
         assert_eq!(follow.read().unwrap(), Stir::Changed);
     }
 }

@@ -122,6 +122,8 @@ fn nobody_promotes_it_and_it_is_aborted() {
 #[test]
 fn another_upgrade_is_refused_while_it_stands() {
     let service = standing(Start::serving(&server()));
+    let last = service.status()["last_upgrade"].clone();
+    assert_eq!(last["result"], "done", "the canary's: {last:#}");
     for verb in ["upgrade", "rollback", "reload"] {
         let words: &[&str] = match verb {
             "rollback" => &["--to", "1"],
@@ -139,6 +141,15 @@ fn another_upgrade_is_refused_while_it_stands() {
         .handover("scale", &["5"])
         .says(1, &["a canary stands: promote or abort first"]);
     assert_eq!(state_of(&service, 2), "canary");
+    // They are in the history; the last upgrade is the one that changed something.
+    let history = service.handover("history", &[]).stdout;
+    assert_eq!(history.matches("refused").count(), 4, "{history}");
+    assert_eq!(service.status()["last_upgrade"], last);
+    let page = service.handover("status", &[]).stdout;
+    assert!(
+        page.contains("last upgrade: ") && !page.contains("refused"),
+        "{page}"
+    );
     service.stop();
 }
 

@@ -43,6 +43,30 @@ fn status_says_what_runs_and_which_evidence_decided() {
 }
 
 #[test]
+fn after_a_stop_the_process_is_gone_and_the_next_master_can_start() {
+    let service = Start::serving(&server()).start();
+    let place = service.runtime_dir();
+    // Whoever is in the middle of a request holds up the end for a moment, and not the answer.
+    let mut half = UnixStream::connect(place.join("control.sock")).expect("connected");
+    half.write_all(b"GET /v1/status HTTP/1.1\r\nHost: x")
+        .expect("half a request");
+    // The answer to this one shows that the other has arrived.
+    assert_eq!(service.status()["state"], "serving");
+    service.handover("stop", &[]).says(0, &[]);
+    // Nobody but this test reaps it, and it has not yet.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", service.pid())).expect("a zombie");
+    let state = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    assert_eq!(state, Some('Z'), "{stat}");
+    let next = Start::serving(&server()).runtime_dir(&place).start();
+    next.stop();
+    service.ends();
+    drop(half);
+}
+
+#[test]
 fn a_wait_that_is_too_short_is_5_and_the_upgrade_goes_on() {
     let service = Start::serving(&server()).flag("--bake", "2s").start();
     service

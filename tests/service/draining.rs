@@ -380,6 +380,31 @@ fn datagrams_are_not_counted_and_that_is_said() {
 }
 
 #[test]
+fn a_backlog_is_told_of_what_is_connected_to_and_of_nothing_else() {
+    let code = "notify('READY=1'); signal.pause()";
+    let service = Start::bare(&python_code(code))
+        .flag("--listen", "http=127.0.0.1:0")
+        .flag("--listen", "dns=udp:127.0.0.1:0")
+        .flag("--ready", "notify")
+        .start();
+    let status = service.status();
+    assert_eq!(status["listeners"][0]["backlog"], 4096);
+    assert_eq!(status["listeners"][1]["backlog"], 0, "{status:#}");
+    let page = service.handover("status", &[]).stdout;
+    let row = |name: &str| {
+        let line = page.lines().find(|line| line.starts_with(name));
+        let words: Vec<_> = line.expect("a row").split_whitespace().collect();
+        words[1..].join(" ")
+    };
+    assert!(page.contains("BACKLOG"), "{page}");
+    assert_eq!(row("http "), format!("{} 4096", service.address_of(0)));
+    let datagrams = row("dns ").replace(&service.address_of(1), "");
+    let mut words = datagrams.split(' ');
+    assert!(words.all(|word| word.parse::<u32>().is_err()), "{page}");
+    service.stop();
+}
+
+#[test]
 fn nothing_is_counted_while_nobody_asks_and_nothing_drains() {
     let service = Start::serving(&server()).start();
     let kept = keep(&service.address(), 3);

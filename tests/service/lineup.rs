@@ -124,21 +124,22 @@ fn a_removed_listener_is_refused_only_after_its_generation_ended() {
     let (web, old, new) = (free_port(), free_port(), free_port());
     let service = start(&[at("web", web), at("api", old)]);
     let slow = std::thread::spawn(move || get(&format!("127.0.0.1:{old}"), "/slow?ms=2500"));
-    eventually("the slow request is at work", || {
-        let logs = service.handover("status", &["--json"]).stdout;
-        (!logs.is_empty() && TcpStream::connect(("127.0.0.1", old)).is_ok()).then_some(())
+    eventually("the worker has the slow request", || {
+        (service.status()["generations"][0]["workers"][0]["connections"] == 1).then_some(())
     });
     // The same name, another address: one goes, one comes.
     reload(&service, &[at("web", web), at("api", new)]).says(0, &[]);
     assert_eq!(service.generation(), 2);
     let answer = get(&format!("127.0.0.1:{new}"), "/").expect("the new address serves");
     assert_eq!(answer.generation(), Some(2));
-    let mut closed_early = false;
+    let (mut closed_early, mut looks) = (false, 0);
     while !service.workers(1).is_empty() {
+        looks += 1;
         let gone = refused(old);
         closed_early |= gone && !service.workers(1).is_empty();
     }
     assert!(!closed_early, "closed while its generation drained");
+    assert!(looks > 0, "it drained while it was looked at");
     eventually("then it is closed", || refused(old).then_some(()));
     let slow = slow
         .join()

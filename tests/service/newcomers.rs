@@ -38,6 +38,24 @@ fn a_script_that_forgot_exec_is_told_so() {
 }
 
 #[test]
+fn a_shell_is_blamed_only_while_it_is_one() {
+    let folder = tempfile::tempdir().expect("a directory");
+    // The script bears the name of what it executes, so that its own tells nothing.
+    let script = folder.path().join("sleep");
+    let refused = |text: &str| {
+        write_script(&script, text);
+        Start::serving(&[script.display().to_string()])
+            .flag("--ready-timeout", "2s")
+            .refused()
+    };
+    let shell = "LISTEN_PID names the shell (sh, pid ";
+    refused("#!/bin/sh\nsleep 600\necho ended\n").says(1, &[shell]);
+    let became = refused("#!/bin/sh\nexec sleep 600\n");
+    became.says(1, &["the socket is descriptor 3"]);
+    assert!(!became.stderr.contains(shell), "{became:#?}");
+}
+
+#[test]
 fn a_worker_that_never_touches_its_socket_is_told_what_was_expected_and_what_to_do() {
     let service = Start::serving(&server())
         .flag("--ready-timeout", "3s")

@@ -1,10 +1,12 @@
 //! `upgrade.on_change`: an upgrade by itself when the program changes on disk.
 
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -70,9 +72,48 @@ fn told(service: &Service, part: &str) {
     });
 }
 
-/// Time enough for a look of which nothing follows: that is no event.
-fn looked_at() {
-    std::thread::sleep(Duration::from_millis(600));
+/// Somebody's reading of a file (inotify(7)). Of a file that no worker runs it is the master that looks.
+struct Look(OwnedFd);
+
+impl Look {
+    /// At this file, wherever it is renamed to.
+    fn at(path: &Path) -> Self {
+        let own = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("inotify");
+        inotify::add_watch(&own, path, WatchFlags::CLOSE_NOWRITE).expect("a watch");
+        Self(own)
+    }
+
+    /// Waits until it came to its end.
+    #[track_caller]
+    fn wait(self) {
+        eventually("the master has looked", || {
+            let mut buffer = [MaybeUninit::uninit(); 512];
+            let mut events = inotify::Reader::new(&self.0, &mut buffer);
+            events.next().is_ok().then_some(())
+        });
+    }
+}
+
+/// Puts this file in the program's place, and waits until the master has looked at it. What it makes of a look comes before
+/// what it makes of the next one.
+#[track_caller]
+fn looked_at(next: &Path, program: &Path) {
+    let look = Look::at(next);
+    std::fs::rename(next, program).expect("a rename");
+    look.wait();
+}
+
+/// Whether the master waits for changes in this directory: it has a watch on it.
+fn follows(service: &Service, directory: &Path) -> bool {
+    let inode = std::fs::metadata(directory).expect("a directory").ino();
+    let watch = format!(" ino:{inode:x} ");
+    let all = std::fs::read_dir(format!("/proc/{}/fdinfo", service.pid())).expect("it lives");
+    let infos = all
+        .flatten()
+        .filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    infos
+        .flat_map(|info| info.lines().map(str::to_owned).collect::<Vec<_>>())
+        .any(|line| line.starts_with("inotify ") && line.contains(&watch))
 }
 
 /// Puts a copy over a path, as a package manager does.
@@ -100,8 +141,8 @@ fn a_program_that_is_replaced_upgrades_by_itself_once() {
     server_saying("two", &program);
     serves(&service, 2, "two");
     // The same bytes in another file are no change; what comes next is.
-    server_saying("two", &program);
-    looked_at();
+    server_saying("two", &site.path("same"));
+    looked_at(&site.path("same"), &program);
     server_saying("three", &program);
     serves(&service, 3, "three");
     load.lost_nothing(1..=3);
@@ -186,6 +227,9 @@ fn a_write_in_place_counts_when_the_file_is_closed() {
     let program = site.path("app");
     server_saying("one", &program);
     let service = site.start(&program);
+    let beside = Site::new();
+    server_saying("one", &beside.path("app"));
+    let other = beside.start(&beside.path("app"));
     server_saying("two", &site.path("source"));
     let text = std::fs::read(site.path("source")).expect("the source");
     // Made anew, half written, and left so for longer than the quiet that is waited for.
@@ -194,8 +238,11 @@ fn a_write_in_place_counts_when_the_file_is_closed() {
     file.set_permissions(PermissionsExt::from_mode(0o755))
         .expect("chmod");
     file.write_all(&text[..text.len() / 2]).expect("half of it");
-    std::thread::sleep(Duration::from_millis(800));
-    assert_eq!(service.generation(), 1);
+    // Another service's program is changed later and is whole: what would be asked for here was asked for there.
+    server_saying("whole", &beside.path("app"));
+    told(&other, "an upgrade is asked for");
+    assert_eq!((service.generation(), operations(&service).len()), (1, 0));
+    other.stop();
     file.write_all(&text[text.len() / 2..])
         .expect("the other half");
     drop(file);
@@ -239,8 +286,8 @@ fn a_broken_program_is_tried_once() {
     broken(&program, "bad");
     told(&service, "generation 2 failed with it");
     // Back to what serves, and again to what failed: in another file, with another time.
-    server_saying("one", &program);
-    looked_at();
+    server_saying("one", &site.path("back"));
+    looked_at(&site.path("back"), &program);
     broken(&program, "bad");
     told(&service, "it is what failed before");
     assert_eq!((service.generation(), operations(&service).len()), (1, 1));
@@ -269,6 +316,7 @@ fn it_begins_and_ends_with_a_reload_and_leaves_a_rollback_alone() {
     server_saying("three", &program);
     serves(&service, 3, "three");
     service.handover("rollback", &["--anyway"]).says(0, &[]);
+    let look = Look::at(&program);
     let file = std::fs::File::options()
         .append(true)
         .open(&program)
@@ -276,14 +324,63 @@ fn it_begins_and_ends_with_a_reload_and_leaves_a_rollback_alone() {
     file.set_modified(std::time::SystemTime::now())
         .expect("touched");
     drop(file);
-    looked_at();
-    assert_eq!(service.generation(), 4, "the same content is no change");
+    look.wait();
+    // The same content is no change: it is the next one that makes generation 5.
+    server_saying("four", &program);
+    serves(&service, 5, "four");
+    assert!(follows(&service, site.0.path()));
 
     site.config(&program, false, "");
     service.handover("reload", &[]).says(0, &[]);
+    eventually("nobody waits for changes any more", || {
+        (!follows(&service, site.0.path())).then_some(())
+    });
     let before = service.generation();
     server_saying("five", &program);
-    looked_at();
     assert_eq!(service.generation(), before);
+    service.stop();
+}
+
+#[test]
+fn a_program_that_cannot_be_seen_is_told_and_followed_when_it_can_be() {
+    let site = Site::new();
+    for release in ["1", "2"] {
+        std::fs::create_dir_all(site.path(release)).expect("a directory");
+        let word = format!("release {release}");
+        server_saying(&word, &site.path(release).join("app"));
+    }
+    let lead = |to: &str| {
+        symlink(to, site.path("next")).expect("a link");
+        std::fs::rename(site.path("next"), site.path("current")).expect("a rename");
+    };
+    lead("1");
+    site.config(&site.path("current/app"), true, "");
+    let start = Start::bare(&[]).flag("--config", site.path("web.toml"));
+    // Root may search whatever there is, unless it is taken from it.
+    let service = match nix::unistd::geteuid().is_root() {
+        true => start.through(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"]),
+        false => start,
+    }
+    .start();
+    lead("current");
+    told(&service, "it cannot be seen: ");
+    told(&service, "Too many levels of symbolic links");
+    lead("2");
+    serves(&service, 2, "release 2");
+
+    let mode = |mode: u32| {
+        let mode = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(site.path("2"), mode).expect("chmod");
+    };
+    mode(0o000);
+    told(&service, "Permission denied");
+    let closed = site.path("2").display().to_string();
+    service.wait_said(&format!(
+        "{closed} may not be read: changes in it are not noticed"
+    ));
+    mode(0o755);
+    server_saying("release 3", &site.path("2").join("app"));
+    serves(&service, 3, "release 3");
+    assert_eq!(operations(&service).len(), 2);
     service.stop();
 }

@@ -47,6 +47,39 @@ fn one_becomes_five_and_one_again_and_nothing_is_lost() {
     service.stop(); // and asserts that nothing is left
 }
 
+/// The processes to which the master holds a descriptor (pidfd_open(2)).
+fn pidfds(service: &Service) -> usize {
+    let links = std::fs::read_dir(format!("/proc/{}/fd", service.pid())).expect("it lives");
+    let links = links
+        .flatten()
+        .filter_map(|it| std::fs::read_link(it.path()).ok());
+    // `anon_inode:[pidfd]`, and `pidfd:[INODE]` since Linux 6.9.
+    links
+        .filter(|link| link.to_string_lossy().contains("pidfd"))
+        .count()
+}
+
+#[test]
+fn of_an_empty_place_no_process_is_told_or_held() {
+    let service = Start::serving(&server()).start();
+    let one = pidfds(&service);
+    assert!(one >= 1, "the worker's");
+    service.handover("scale", &["4"]).says(0, &[]);
+    assert_eq!(pidfds(&service), one + 3);
+    service.handover("scale", &["1"]).says(0, &[]);
+    eventually("the descriptors of those that are gone are closed", || {
+        (pidfds(&service) == one).then_some(())
+    });
+    let status = service.status();
+    let workers = status["generations"][0]["workers"].as_array().cloned();
+    assert_eq!(workers.map(|all| all.len()), Some(1), "{status:#}");
+    let page = service.handover("status", &[]).stdout;
+    for gone in ["1.1", "1.2", "1.3"] {
+        assert!(!page.contains(gone), "{page}");
+    }
+    service.stop();
+}
+
 #[test]
 fn the_number_stays_over_upgrades_until_the_config_changes() {
     let start = Start::config("[app]\ncommand = [\"false\"]\n");

@@ -128,11 +128,34 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
     site.write(&server(), "workers = 2");
     let service = site.start().start();
     assert!(answer(&service).starts_with("green"));
+    service.wait_said("green.py instead of the config's [app], until that changes");
     service.stop();
     site.write(&server(), "env = { COLOUR = \"blue\" }");
     let service = site.start().start();
     assert!(answer(&service).starts_with("hello"));
     assert!(!site.file().exists(), "over for good");
+    assert!(service.status()["sticky"].is_null());
+    let said = service.ends_after_term().stderr;
+    assert!(said.contains("generation 1 is active"), "{said}");
+    assert!(!said.contains("instead of the config's"), "{said}");
+}
+
+#[test]
+fn a_start_says_what_an_upgrade_left_in_force() {
+    let site = Site::new();
+    let service = site.start().start();
+    service
+        .handover("upgrade", &["--env", "COLOUR=blue"])
+        .says(0, &[]);
+    service.stop();
+    let service = site.start().start();
+    let sentence = "runs the config's command with COLOUR set instead of the config's [app], until that changes or \
+                    somebody says: handover upgrade --from-config";
+    service.wait_said(sentence);
+    let sticky = service.status()["sticky"].to_string();
+    assert!(sticky.contains(sentence), "{sticky}");
+    let page = service.handover("status", &[]).stdout;
+    assert!(page.contains("with COLOUR set"), "{page}");
     service.stop();
 }
 
@@ -179,6 +202,68 @@ fn a_damaged_file_is_put_aside_with_a_word_and_the_config_serves() {
     let service = site.start().start();
     assert!(answer(&service).starts_with("green"));
     service.stop();
+}
+
+/// What is no file but has its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Odd {
+    Pipe,
+    Directory,
+    Endless,
+}
+
+impl Odd {
+    const ALL: [Self; 3] = [Self::Pipe, Self::Directory, Self::Endless];
+
+    fn put(self, place: &Path) {
+        match self {
+            Self::Pipe => {
+                let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+                nix::unistd::mkfifo(place, mode).expect("a FIFO");
+            }
+            Self::Directory => std::fs::create_dir(place).expect("a directory"),
+            Self::Endless => std::os::unix::fs::symlink("/dev/zero", place).expect("a link"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_is_put_aside_and_holds_no_start_up() {
+    for odd in Odd::ALL {
+        let site = Site::new();
+        site.start().start().stop();
+        odd.put(&site.file());
+        let service = site.start().start();
+        assert!(answer(&service).starts_with("hello"), "{odd:?}");
+        let warnings = service.status()["warnings"].to_string();
+        for part in ["it is no regular file", "sticky.unreadable"] {
+            assert!(warnings.contains(part), "{odd:?}: no {part:?}: {warnings}");
+        }
+        service.upgrade_to(&site.program("green")).says(0, &[]);
+        service.stop();
+        let service = site.start().start();
+        assert!(answer(&service).starts_with("green"), "{odd:?}");
+        service.stop();
+    }
+}
+
+#[test]
+fn what_is_in_the_way_of_the_next_file_is_removed_or_told() {
+    for odd in Odd::ALL {
+        let site = Site::new();
+        site.start().start().stop();
+        let next = site.file().with_extension("new");
+        odd.put(&next);
+        let service = site.start().start();
+        let upgrade = service.upgrade_to(&site.program("green"));
+        upgrade.says(0, &[]);
+        let warnings = service.status()["warnings"].to_string();
+        // What may hold something of somebody's is left alone.
+        let is_told = warnings.contains(&format!("{}: ", next.display()));
+        assert_eq!(is_told, odd == Odd::Directory, "{odd:?}: {warnings}");
+        assert_eq!(site.file().exists(), odd != Odd::Directory, "{odd:?}");
+        service.stop();
+    }
 }
 
 #[test]

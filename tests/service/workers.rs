@@ -2,8 +2,9 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
-use crate::support::{Start, eventually, get, python_code, server};
+use crate::support::{Service, Start, eventually, get, python_code, server};
 
 #[test]
 fn a_killed_worker_is_replaced_in_its_generation() {
@@ -28,6 +29,61 @@ fn a_killed_worker_is_replaced_in_its_generation() {
     });
     assert_eq!(service.generation(), 1);
     service.wait_event("worker_restarting");
+    service.stop();
+}
+
+/// What `status` says of one worker.
+#[track_caller]
+fn worker(service: &Service, id: &str) -> Value {
+    let status = service.status();
+    let generations = status["generations"].as_array().expect("a list").iter();
+    let mut workers = generations.flat_map(|held| held["workers"].as_array().expect("a list"));
+    let found = workers.find(|worker| worker["id"] == id);
+    found.cloned().unwrap_or_default()
+}
+
+#[test]
+fn restarts_count_the_lives_that_were_lost_and_a_place_taken_anew_has_none() {
+    let service = Start::serving(&server())
+        .flag("--workers", "2")
+        .env("HANDOVER_RESTART__DELAY", "10ms")
+        .start();
+    let restarts = |id: &str| worker(&service, id)["restarts"].clone();
+    for lost in 1..=2 {
+        let pid = worker(&service, "1.1")["pid"].as_i64().expect("it runs");
+        kill(
+            Pid::from_raw(i32::try_from(pid).expect("a PID")),
+            Signal::SIGKILL,
+        )
+        .expect("a worker");
+        eventually(
+            &format!("{lost} lives are lost and another one serves"),
+            || {
+                let now = worker(&service, "1.1");
+                (now["restarts"] == lost && now["state"] == "ready").then_some(())
+            },
+        );
+    }
+    assert_eq!(restarts("1.0"), 0, "its neighbour");
+    let page = service.handover("status", &[]).stdout;
+    let column = page.lines().find_map(|line| line.find("RESTARTS"));
+    let column = column.unwrap_or_else(|| panic!("no column in {page}"));
+    let row = page
+        .lines()
+        .find(|line| line.starts_with("1.1 "))
+        .expect("its row");
+    assert_eq!(row[column..].split_whitespace().next(), Some("2"), "{page}");
+
+    // Who is let go was not lost: the next one in its place is the first of its kind, as one in a new place is.
+    service.handover("scale", &["1"]).says(0, &[]);
+    service.wait_event("worker_drained");
+    service.handover("scale", &["3"]).says(0, &[]);
+    for id in ["1.0", "1.1", "1.2"] {
+        assert_eq!(worker(&service, id)["state"], "ready", "{id}");
+        assert_eq!(restarts(id), 0, "{id}");
+    }
+    let page = service.handover("status", &[]).stdout;
+    assert!(!page.contains("RESTARTS"), "{page}");
     service.stop();
 }
 

@@ -246,12 +246,22 @@ async fn a_master_that_never_comes_back_is_4() {
     assert_eq!(done.code, 4, "{done:?}");
 }
 
+/// The master's process, which lives on for a moment after it said that it stops.
+fn process_of(place: &Path) -> std::process::Child {
+    let mut sleep = std::process::Command::new("sleep");
+    let child = sleep.arg("1").spawn().expect("sleep runs");
+    let lock = place.join(crate::control::paths::LOCK);
+    std::fs::write(lock, format!("{} web\n", child.id())).expect("the lock");
+    child
+}
+
 #[tokio::test]
-async fn a_stop_is_done_when_the_master_is_gone() {
+async fn a_stop_is_done_when_the_process_of_the_master_is_gone() {
     for polite in [true, false] {
         let place = place();
         let mut master = Pretender::start(place.path(), no_answer);
         master.change(|operation| operation.kind = OperationKind::Stop);
+        let mut process = process_of(place.path());
         let work = async {
             master.is_awaited().await;
             if polite {
@@ -269,5 +279,7 @@ async fn a_stop_is_done_when_the_master_is_gone() {
             (0, "web: stopped\n"),
             "{done:?}"
         );
+        let ended = process.try_wait().expect("our own child");
+        assert!(ended.is_some(), "it still runs; polite: {polite}");
     }
 }

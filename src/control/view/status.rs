@@ -99,7 +99,7 @@ pub struct ListenerView {
     pub address: String,
     /// `bound` by the master or given by `systemd`.
     pub origin: String,
-    /// How many connections may wait in its queue.
+    /// How many connections may wait in its queue; 0 for datagrams, which have none.
     pub backlog: u32,
     /// How many wait in it now; null where that is not known, and for datagrams, which have no
     /// connections.

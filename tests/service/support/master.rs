@@ -234,9 +234,16 @@ impl Service {
     /// Sends TERM: it drains, exits 0, and leaves no process.
     #[track_caller]
     pub fn stop(self) {
+        drop(self.ends_after_term());
+    }
+
+    /// As [`stop`](Self::stop); what it printed.
+    #[track_caller]
+    pub fn ends_after_term(self) -> Ended {
         self.signal(Signal::SIGTERM);
         let ended = self.ends();
         assert_eq!(ended.code, Some(0), "{ended:#?}");
+        ended
     }
 
     /// Waits for its end; no process of it may be left.
