@@ -146,7 +146,13 @@ impl Fleet {
             Event::Ready(id) => self.happen(id, H::Ready, None),
             Event::Extend(id, by) => self.extend(id, by),
             Event::Ping(id) => self.ping(id),
-            Event::Fault(id, fault) => self.happen(id, H::Fault, Some(Cause::Fault(fault))),
+            Event::Fault(id, fault) => {
+                let happening = match fault {
+                    Fault::Unhealthy => H::Unhealthy,
+                    _ => H::Fault,
+                };
+                self.happen(id, happening, Some(Cause::Fault(fault)));
+            }
             Event::Exited(id, ending) => self.exited(id, ending),
             Event::Against(number, fault) => self.against(number, fault),
             Event::Due(timer) => self.due(timer),

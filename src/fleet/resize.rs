@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 
+use super::drain::never_served;
 use super::rollout::{self, Move, Scaling, Turn};
 use super::{
     Failure, Fleet, GenerationNumber, Note, OperationId, Outcome, Process, Scale, Stage, WorkerId,
@@ -40,7 +41,7 @@ impl Fleet {
         let spare: Vec<(WorkerId, bool)> = wanted
             .into_iter()
             .take(excess)
-            .map(|(id, slot)| (id, slot.process == Process::Ready))
+            .map(|(id, slot)| (id, !never_served(slot.process)))
             .collect();
         for (id, served) in spare {
             let patience = if served {

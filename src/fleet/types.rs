@@ -163,7 +163,9 @@ pub enum Fault {
     QueueNotTaken,
     /// A signal stopped it.
     Stopped,
-    /// It failed its health check.
+    /// It did not answer its health check.
+    Unanswered,
+    /// It answered its health check, and said no.
     Unhealthy,
     /// What was asked before or after the start said no.
     HookFailed,

@@ -24,6 +24,8 @@ pub enum Happening {
     Ready,
     /// It lives but is not fit.
     Fault,
+    /// It answers that it is not well, so it may finish what it has.
+    Unhealthy,
     /// It is gone.
     Exited,
     /// Its time to become ready is over.
@@ -51,6 +53,8 @@ pub enum Step {
     Serve,
     /// It is lost to its generation while it still lives: kill it.
     Condemn,
+    /// It is lost to its generation while it still lives: tell it to finish.
+    Dismiss,
     /// It is lost to its generation and gone.
     Lose,
     /// It is gone, as it should be.
@@ -75,9 +79,10 @@ pub const PROCESSES: [Process; 5] = [
 ];
 
 /// Every happening, for tests and for the table in the docs.
-pub const HAPPENINGS: [Happening; 10] = [
+pub const HAPPENINGS: [Happening; 11] = [
     Happening::Ready,
     Happening::Fault,
+    Happening::Unhealthy,
     Happening::Exited,
     Happening::ReadyDue,
     Happening::WatchdogDue,
@@ -99,6 +104,10 @@ pub fn step(process: Process, happening: Happening) -> Step {
 
         (P::Starting | P::Ready, H::Fault) => Step::Condemn,
         (P::Absent | P::Draining | P::Killed, H::Fault) => Step::Nothing,
+
+        (P::Starting, H::Unhealthy) => Step::Condemn,
+        (P::Ready, H::Unhealthy) => Step::Dismiss,
+        (P::Absent | P::Draining | P::Killed, H::Unhealthy) => Step::Nothing,
 
         (P::Starting | P::Ready, H::Exited) => Step::Lose,
         (P::Draining | P::Killed, H::Exited) => Step::Bury,

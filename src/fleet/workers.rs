@@ -17,17 +17,15 @@ impl Fleet {
             Step::Nothing | Step::Drain => {}
             Step::Serve => self.serve(id),
             Step::Condemn => self.condemn(id, cause),
+            Step::Dismiss => self.dismiss(id, cause),
             Step::Lose => {
                 self.leave(id);
                 self.lost(id, cause);
                 self.gone(id);
             }
             Step::Bury => {
-                let lost = slot.process == Process::Killed;
                 self.leave(id);
-                if lost {
-                    self.respawn_later(id);
-                }
+                self.respawn_later(id);
                 self.gone(id);
             }
             Step::Kill => self.kill(id),
@@ -128,6 +126,16 @@ impl Fleet {
             self.tell(Note::Unfit(id, cause));
         }
         self.kill(id);
+        self.lost(id, cause);
+    }
+
+    /// As [`condemn`](Self::condemn), of a worker that can still finish what it has: its place is
+    /// taken again when it is gone.
+    fn dismiss(&mut self, id: WorkerId, cause: Option<Cause>) {
+        if let Some(cause) = cause {
+            self.tell(Note::Unfit(id, cause));
+        }
+        self.drain_worker(id, self.now.saturating_add(self.policy.drain_timeout));
         self.lost(id, cause);
     }
 

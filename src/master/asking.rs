@@ -33,7 +33,9 @@ pub(super) struct Question {
 pub(super) enum Reply {
     /// "answered 200"
     Good(String),
-    /// What speaks against the worker.
+    /// It says that it is not well.
+    No(String),
+    /// What speaks against the worker, and is no answer of it.
     Bad(String),
     /// Nothing came, by `http:`.
     Silent,
@@ -204,7 +206,7 @@ impl Master {
         let purpose = asked.purpose.clone();
         let taken = match &reply {
             Reply::Silent => self.has_taken(id),
-            Reply::Good(_) | Reply::Bad(_) => true,
+            Reply::Good(_) | Reply::No(_) | Reply::Bad(_) => true,
             Reply::NotAsked(_) => false,
         };
         if let Some(own) = self
@@ -216,7 +218,8 @@ impl Master {
         }
         match reply {
             Reply::Good(how) => self.on_good(question, &purpose, &how),
-            Reply::Bad(why) => self.on_bad(question, &purpose, why),
+            Reply::No(why) => self.on_bad(question, &purpose, why, Fault::Unhealthy),
+            Reply::Bad(why) => self.on_bad(question, &purpose, why, Fault::Unanswered),
             Reply::Silent => {
                 let timeout = self.manner(id.generation).health.timeout;
                 let timeout = Span(super::effects::millis(timeout));
@@ -224,7 +227,7 @@ impl Master {
                     Some(Advice { fact, .. }) => fact,
                     None => format!("no answer within {timeout} (health.timeout)"),
                 };
-                self.on_bad(question, &purpose, why);
+                self.on_bad(question, &purpose, why, Fault::Unanswered);
             }
             Reply::NotAsked(why) => self.on_not_asked(question, &purpose, why),
         }
@@ -252,7 +255,7 @@ impl Master {
         }
     }
 
-    fn on_bad(&mut self, question: &Question, purpose: &Purpose, why: String) {
+    fn on_bad(&mut self, question: &Question, purpose: &Purpose, why: String, fault: Fault) {
         let (id, now) = (question.id, Instant::now());
         let Some(asked) = self.probing.of(id, question.serial) else {
             return;
@@ -281,7 +284,7 @@ impl Master {
             });
         }
         if lost {
-            return self.give_up_on(id);
+            return self.give_up_on(id, fault);
         }
         match purpose {
             Purpose::Health => self.ask_later(question, now),
@@ -289,18 +292,19 @@ impl Master {
         }
     }
 
-    /// In the active generation it is replaced. In a new one it speaks against all of it: that is undone as a whole, and
-    /// whoever of its workers took requests may finish them, this one too.
-    fn give_up_on(&mut self, id: WorkerId) {
+    /// In the active generation it is replaced: whoever answers at all finishes its requests before. In a new one it
+    /// speaks against all of it: that is undone as a whole, and whoever of its workers took requests may finish them, this
+    /// one too.
+    fn give_up_on(&mut self, id: WorkerId, fault: Fault) {
         self.probing.forget(id);
         let (_, target) = self.fleet.rollout();
         let info = self.generations.get_mut(&id.generation);
         self.pending.push_back(match info {
             Some(info) if target == Some(id.generation) => {
                 info.unhealthy.get_or_insert(id);
-                fleet::Event::Against(id.generation, Fault::Unhealthy)
+                fleet::Event::Against(id.generation, fault)
             }
-            _ => fleet::Event::Fault(id, Fault::Unhealthy),
+            _ => fleet::Event::Fault(id, fault),
         });
     }
 
@@ -371,6 +375,7 @@ fn http_reply(outcome: Result<Answered, Unanswered>) -> Reply {
     match outcome {
         Ok(answered) => Reply::Good(format!("answered {}", answered.0)),
         Err(Unanswered::Silent) => Reply::Silent,
+        Err(said @ Unanswered::Status(_)) => Reply::No(said.to_string()),
         Err(Unanswered::NotAsked(why)) => Reply::NotAsked(why),
         Err(unanswered) => Reply::Bad(unanswered.to_string()),
     }
@@ -388,6 +393,6 @@ async fn exec_reply(errand: Errand, patience: Duration) -> Reply {
                 done.said()
             ))
         }
-        () => Reply::Bad(done.to_string()),
+        () => Reply::No(done.to_string()),
     }
 }

@@ -108,7 +108,7 @@ impl Master {
             Cause::Fault(Fault::QueueNotTaken) => {
                 "connections wait on a listener and nobody takes them".to_owned()
             }
-            Cause::Fault(Fault::Unhealthy) => {
+            Cause::Fault(Fault::Unhealthy | Fault::Unanswered) => {
                 let verdict = held.and_then(|worker| worker.verdict.as_ref());
                 verdict.map_or_else(
                     || "is not healthy".to_owned(),
@@ -154,7 +154,7 @@ impl Master {
                 advise(Instead::AddressInUse)
             }
             // The fact is the reason already.
-            Cause::Fault(Fault::Unhealthy) => None,
+            Cause::Fault(Fault::Unhealthy | Fault::Unanswered) => None,
             Cause::ReadyTimeout => self.asked_in_vain(id).or_else(|| match &self.manner(id.generation).ready.on {
                 ReadyOn::Auto | ReadyOn::Accepting if !wanted.is_empty() => {
                     advise(Instead::Nothing(&worker.untaken))

@@ -257,7 +257,7 @@ impl Master {
     }
 
     fn generation_failed(&mut self, number: GenerationNumber, mut failure: Failure) {
-        if failure.cause == Cause::Fault(Fault::Unhealthy) {
+        if is_of_health(failure.cause) {
             let info = self.generations.get(&number);
             failure.worker = failure.worker.or(info.and_then(|info| info.unhealthy));
         }
@@ -275,7 +275,7 @@ impl Master {
         let info = self.generations.get(&number);
         let was_ready = match failure.cause {
             Cause::ExitedInBake => true,
-            Cause::Fault(Fault::Unhealthy) => info.is_some_and(|info| info.bake.is_some()),
+            cause if is_of_health(cause) => info.is_some_and(|info| info.bake.is_some()),
             _ => false,
         };
         if let (Some(to), true) = (served, was_ready) {
@@ -343,4 +343,9 @@ impl Master {
         self.generations
             .retain(|number, _| alive.contains(number) || Some(*number) == spoken_of);
     }
+}
+
+/// A worker's health check says so.
+fn is_of_health(cause: Cause) -> bool {
+    matches!(cause, Cause::Fault(Fault::Unhealthy | Fault::Unanswered))
 }

@@ -43,7 +43,7 @@ impl Master {
             }
             Cause::ReadyTimeout
             | Cause::WatchdogMissed
-            | Cause::Fault(Fault::Unhealthy | Fault::QueueNotTaken) => {
+            | Cause::Fault(Fault::Unhealthy | Fault::Unanswered | Fault::QueueNotTaken) => {
                 let (at, listener) = self.cleared.0.as_ref()?;
                 let all = self.workers.all.iter();
                 let its = all.filter(|(id, _)| id.generation == generation);

@@ -123,7 +123,9 @@ impl World {
                 let told = u64::from(living.told.is_some());
                 let killed = u64::from(living.killed.is_some());
                 let added = u64::from(living.added);
-                1 | u64::from(living.ready) << 1 | told << 2 | killed << 3 | added << 4
+                let dismissed = u64::from(living.dismissed);
+                let early = 1 | u64::from(living.ready) << 1 | told << 2;
+                early | killed << 3 | added << 4 | dismissed << 5
             };
             living.get(&id).map_or(0, flags)
         };

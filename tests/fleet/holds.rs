@@ -35,6 +35,7 @@ impl World {
     pub fn own_fault(action: Action) -> Option<WorkerId> {
         match action {
             Action::Fault(id)
+            | Action::Unhealthy(id)
             | Action::Exit(id, _)
             | Action::Due(Timer::Ready(id) | Timer::Watchdog(id)) => Some(id),
             _ => None,

@@ -11,7 +11,7 @@ impl World {
         match effect {
             Effect::Launch(id, release) => self.launched(action, id, release),
             Effect::Drain(id) => {
-                self.may_be_told(id);
+                self.may_be_told(action, id);
                 let clock = self.clock.unwrap_or_default();
                 let living = self.signalled(id);
                 assert!(
@@ -109,8 +109,9 @@ impl World {
         let old = self.known.get(&active).map_or(0, |old| old.workers);
         let living = |id: &&WorkerId| [active, number].contains(&id.generation);
         let running = self.living.keys().filter(living).count() as u32;
-        let left =
-            |(id, living): &(&WorkerId, &Living)| id.generation == active && living.told.is_some();
+        let left = |(id, living): &(&WorkerId, &Living)| {
+            id.generation == active && living.told.is_some() && !living.dismissed
+        };
         let leaving = self.living.iter().filter(left).count();
         // What was on its way out before the first batch does not count.
         assert!(
@@ -214,8 +215,9 @@ impl World {
     }
 
     /// F1 and F2 for one worker that is told to drain.
-    fn may_be_told(&mut self, id: WorkerId) {
-        if self.is_ending() {
+    fn may_be_told(&mut self, action: Action, id: WorkerId) {
+        let own_fault = Self::own_fault(action) == Some(id);
+        if self.is_ending() || own_fault {
             return;
         }
         assert!(

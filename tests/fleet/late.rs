@@ -65,6 +65,7 @@ fn of_a_worker(id: WorkerId, slot: &Slot, news: &mut Vec<Event>) {
     }
     if !matches!(process, Process::Starting | Process::Ready) {
         news.push(Event::Fault(id, Fault::Unfit));
+        news.push(Event::Fault(id, Fault::Unhealthy));
     }
     if absent {
         news.push(Event::Exited(id, Ending::Ended));

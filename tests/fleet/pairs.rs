@@ -61,6 +61,7 @@ impl Pairs {
             Action::Late(event) => return self.event(world, event),
             Action::Ready(id) => return self.event(world, Event::Ready(id)),
             Action::Fault(id) => return self.event(world, Event::Fault(id, Fault::Unfit)),
+            Action::Unhealthy(id) => return self.event(world, Event::Fault(id, Fault::Unhealthy)),
             Action::Exit(id, ending) => return self.event(world, Event::Exited(id, ending)),
             Action::Due(timer) => return self.event(world, Event::Due(timer)),
             Action::Request(_, release, fixed, plan) => {
@@ -114,6 +115,7 @@ impl Pairs {
                 self.worker(world, id, Happening::Ready);
                 self.turn(world, Turn::AllReady);
             }
+            Event::Fault(id, Fault::Unhealthy) => self.worker(world, id, Happening::Unhealthy),
             Event::Fault(id, _) => self.worker(world, id, Happening::Fault),
             Event::Exited(id, _) => {
                 self.worker(world, id, Happening::Exited);

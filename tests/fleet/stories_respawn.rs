@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fleet::{Effect, Note, Outcome, Policy, ReleaseId};
+use crate::fleet::{Effect, Fault, Note, Outcome, Policy, ReleaseId};
 use crate::service::{Service, life, secs, worker};
 use crate::world::Action;
 
@@ -23,6 +23,47 @@ fn f18_a_lost_worker_comes_again_and_the_others_serve_on() {
     service.advance(Duration::from_millis(100));
     assert!(service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
     assert!(!service.was(Effect::Drain(worker(1, 0))));
+}
+
+#[test]
+fn f3_an_unhealthy_worker_finishes_what_it_has_and_comes_again() {
+    let mut service = Service::serving(policy(2));
+    service.act(Action::Unhealthy(worker(1, 1)));
+    assert!(service.was(Effect::Drain(worker(1, 1))));
+    let cause = Cause::Fault(Fault::Unhealthy);
+    assert!(service.was_told(Note::Unfit(worker(1, 1), cause)));
+    service.advance(secs(1));
+    assert!(!service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
+    service.the_told_end();
+    service.advance(Duration::from_millis(100));
+    assert!(service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
+}
+
+#[test]
+fn f3_an_unhealthy_worker_that_does_not_end_is_killed_at_its_deadline() {
+    let mut service = Service::serving(policy(2));
+    service.act(Action::Unhealthy(worker(1, 1)));
+    let drain = service.world.fleet.policy().drain_timeout;
+    service.advance(drain - Duration::from_millis(1));
+    assert!(!service.was(Effect::Kill(worker(1, 1))));
+    service.advance(Duration::from_millis(1));
+    assert!(service.was(Effect::Kill(worker(1, 1))));
+    service.the_told_end();
+    service.advance(Duration::from_millis(100));
+    assert!(service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
+}
+
+#[test]
+fn f3_an_unhealthy_worker_keeps_its_time_when_fewer_are_wanted() {
+    let mut service = Service::serving(policy(2));
+    service.act(Action::Unhealthy(worker(1, 1)));
+    service.scale(1);
+    let policy = *service.world.fleet.policy();
+    service.advance(policy.kill_after);
+    assert!(!service.was(Effect::Kill(worker(1, 1))));
+    service.the_told_end();
+    service.advance(secs(60));
+    assert!(!service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
 }
 
 #[test]

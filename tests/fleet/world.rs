@@ -36,6 +36,8 @@ pub struct Living {
     pub killed: Option<Moment>,
     /// A scaling that is not complete started it.
     pub added: bool,
+    /// It was told to finish because it is not well, and is started again.
+    pub dismissed: bool,
 }
 
 impl Living {
@@ -100,6 +102,7 @@ pub enum Action {
     Stop(Stop),
     Ready(WorkerId),
     Fault(WorkerId),
+    Unhealthy(WorkerId),
     Exit(WorkerId, Ending),
     Against(GenerationNumber),
     Due(Timer),
@@ -260,6 +263,7 @@ impl World {
         } else if self.budget.failures > 0 {
             actions.push(Action::Exit(id, Ending::Ended));
             actions.push(Action::Fault(id));
+            actions.push(Action::Unhealthy(id));
             if !living.ready {
                 actions.push(Action::Exit(id, Ending::NotStarted));
             }
@@ -361,6 +365,11 @@ impl World {
                 Event::Ready(id)
             }
             Action::Fault(id) => Event::Fault(id, Fault::Unfit),
+            Action::Unhealthy(id) => {
+                let living = self.living.get_mut(&id).expect("it lives");
+                living.dismissed = living.ready;
+                Event::Fault(id, Fault::Unhealthy)
+            }
             Action::Exit(id, ending) => {
                 self.living.remove(&id).expect("it lives");
                 Event::Exited(id, ending)
@@ -394,7 +403,9 @@ impl World {
             Action::Promote => &mut self.budget.promotes,
             Action::Stop(_) => &mut self.budget.stops,
             Action::Scale(_) => &mut self.budget.scales,
-            Action::Fault(_) | Action::Against(_) | Action::Denied(_) => &mut self.budget.failures,
+            Action::Fault(_) | Action::Unhealthy(_) | Action::Against(_) | Action::Denied(_) => {
+                &mut self.budget.failures
+            }
             Action::Exit(id, _) if well(id) => &mut self.budget.failures,
             Action::Due(timer) if is_failure(timer) => &mut self.budget.failures,
             _ => return,

@@ -62,6 +62,24 @@ mutants! {
         "    fn condemn(&mut self, id: WorkerId, cause: Option<Cause>) {\n        self.launch_again(id);",
         "two processes in the slot"
     }
+    the_unhealthy_are_killed {
+        "worker.rs":
+        "(P::Ready, H::Unhealthy) => Step::Dismiss," =>
+        "(P::Ready, H::Unhealthy) => Step::Condemn,",
+        "f3_an_unhealthy_worker_finishes_what_it_has_and_comes_again"
+    }
+    the_unhealthy_do_not_come_again {
+        "workers.rs":
+        "                self.leave(id);\n                self.respawn_later(id);" =>
+        "                self.leave(id);",
+        "timers that are set"
+    }
+    the_unhealthy_lose_their_time {
+        "drain.rs":
+        "!matches!(process, Process::Ready | Process::Draining)" =>
+        "process != Process::Ready",
+        "f3_an_unhealthy_worker_keeps_its_time_when_fewer_are_wanted"
+    }
     killed_when_retired {
         "drain.rs":
         "Step::Drain => self.drain_worker(id, deadline)," =>

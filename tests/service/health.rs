@@ -161,7 +161,7 @@ fn a_worker_that_fails_its_health_check_is_replaced() {
     ] {
         let before = service.workers(1);
         switch.says(how);
-        eventually(&format!("{how}: it is killed"), || {
+        eventually(&format!("{how}: it is ended"), || {
             (service.workers(1) != before).then_some(())
         });
         switch.says("200 OK");
@@ -185,6 +185,29 @@ fn a_worker_that_fails_its_health_check_is_replaced() {
         (switch.asked().len() > asked + 5).then_some(())
     });
     assert_eq!(worker(&service, 1)["health"]["ok"], true);
+    service.stop();
+}
+
+#[test]
+fn a_worker_that_says_that_it_is_not_well_finishes_what_it_has() {
+    let start = Start::bare(&[]);
+    let switch = Switch::of(&start);
+    let service = asked_often(Start::serving(&switch.server()), "http:/healthz").start();
+    let load = Load::on(&service.address());
+    for _ in 0..3 {
+        let before = service.workers(1);
+        switch.says("503 Service Unavailable");
+        eventually("it is on its way out, or gone", || {
+            (service.workers(1) != before || worker(&service, 1)["state"] == "draining")
+                .then_some(())
+        });
+        switch.says("200 OK");
+        eventually("another one is ready", || {
+            let ready = worker(&service, 1)["state"] == "ready";
+            (ready && service.workers(1) != before).then_some(())
+        });
+    }
+    load.lost_nothing([1]);
     service.stop();
 }
 
