@@ -75,6 +75,7 @@ mod holders;
 mod hooks;
 mod kept;
 mod launch;
+mod leftovers;
 mod lineup;
 mod listeners;
 mod lookup;
