@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use handover::process::{Exit, become_subreaper, group_members, nonce_processes, reap_ready};
+use handover::process::{Exit, Mark, become_subreaper, group_members, nonce_processes, reap_ready};
 use support::*;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -131,14 +131,16 @@ fn f22_a_daemon_that_left_its_group_is_found_by_its_nonce() {
     until("the group's end", || worker.child.group_is_empty());
     let nonces = HashSet::from([nonce.clone()]);
     until("the daemon", || {
-        nonce_processes(&nonces).iter().any(|s| s.comm == "sleep")
+        nonce_processes(Mark::Worker, &nonces)
+            .iter()
+            .any(|s| s.comm == "sleep")
     });
-    for stray in nonce_processes(&nonces) {
+    for stray in nonce_processes(Mark::Worker, &nonces) {
         assert_eq!(stray.nonce.as_ref(), Some(&nonce));
         stray.signal(9).unwrap();
     }
     until("its end", || {
         let _ = reap_ready(|pid| pid == worker.child.pid()).unwrap();
-        nonce_processes(&nonces).is_empty()
+        nonce_processes(Mark::Worker, &nonces).is_empty()
     });
 }

@@ -34,16 +34,13 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| {
-            is_ours(&self.workers, pid) || self.probing.is_errand(pid) || self.hooks.owns(pid)
-        });
+        // An errand reaps its own.
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.errands.reaps(pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
                     if let Some(id) = self.workers.by_pid.get(&pid).copied() {
                         self.on_exit(id);
-                    } else {
-                        self.on_hook_exit(pid);
                     }
                 }
             }

@@ -1,16 +1,13 @@
 //! Commands at certain moments (`[hooks]`).
 //!
 //! A hook runs as the master's own user, in a process group of its own, for
-//! [`PATIENCE`] at most; what it leaves in its group ends with it. The first two
+//! [`PATIENCE`] at most; whatever it leaves behind ends with it. The first two
 //! decide whether an upgrade goes on.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::task::AbortHandle;
 
 use super::effects::millis;
 use super::output::REPORTED;
@@ -18,18 +15,10 @@ use super::{Input, Master, environment};
 use crate::control::{Event, Span, Timestamp};
 use crate::fleet::{self, Fault, GenerationNumber};
 use crate::logging::{Level, Record, Sink};
-use crate::process::{
-    Child, Exit, LaunchFailure, LaunchRequest, Launched, Line, Plan, Reader, Release, Tail,
-    short_pipe,
-};
+use crate::process::{Child, Done, Line, Outcome, Plan, Release, Stream, Tail};
 
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The most that is taken of what a hook left unread, in bytes: what its pipe holds.
-const LAST_WORDS: usize = 1 << 20;
-
-const SIGKILL: i32 = nix::libc::SIGKILL;
 
 /// Which moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,18 +54,10 @@ struct Run {
     id: RunId,
     hook: Hook,
     generation: GenerationNumber,
-    child: Child,
+    child: Arc<Child>,
     began: Instant,
-    /// Killed because its time was over.
-    timed_out: bool,
     /// Killed because nobody waits for its answer any more.
     needless: bool,
-    /// Whether it was executed, once that is known.
-    launched: Option<Result<(), LaunchFailure>>,
-    exit: Option<Exit>,
-    said: Arc<Said>,
-    reader: Arc<Reader>,
-    reading: AbortHandle,
 }
 
 /// All that run, and what those said that refused.
@@ -88,49 +69,26 @@ pub(super) struct Hooks {
     pub(super) refusals: BTreeMap<GenerationNumber, (String, Vec<String>)>,
 }
 
-impl Hooks {
-    /// Whether this child is one of theirs.
-    pub(super) fn owns(&self, pid: i32) -> bool {
-        self.running.iter().any(|run| run.child.pid() == pid)
-    }
-
-    /// When the next one has had its time.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let waited_for = self.running.iter().filter(|run| !run.is_killed());
-        waited_for.map(|run| run.began + PATIENCE).min()
-    }
-}
-
-impl Run {
-    fn is_killed(&self) -> bool {
-        self.timed_out || self.needless
-    }
-
-    fn kill(&self) {
-        // Whoever is gone already needs no signal.
-        drop(self.child.signal_group(SIGKILL));
-        // It may have left its group.
-        drop(self.child.signal(SIGKILL));
-    }
-}
-
-/// What a hook prints: to the log, and the last of it kept.
+/// Passes what a hook prints on to the log, line by line.
 struct Said {
     hook: Hook,
     generation: GenerationNumber,
-    tail: Mutex<Tail>,
+    lines: Tail,
     sink: Sink,
 }
 
 impl Said {
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&mut self, bytes: &[u8]) {
+        let now = Timestamp::now().millis();
+        // One pipe is both.
+        for line in self.lines.push(Stream::Stdout, bytes, now) {
+            self.log(&line);
+        }
     }
 
-    fn take(&self, reader: &Reader, bytes: &[u8]) {
-        let now = Timestamp::now().millis();
-        let done = self.tail().push(reader.stream(), bytes, now);
-        for line in done {
+    /// A last line without an end is one, too.
+    fn finish(&mut self) {
+        for line in self.lines.finish(Timestamp::now().millis()) {
             self.log(&line);
         }
     }
@@ -140,25 +98,6 @@ impl Said {
         let mut record = Record::new(Level::Info, text);
         record.generation = Some(self.generation);
         self.sink.log(record);
-    }
-
-    /// What is left to read when the command has ended.
-    fn finish(&self, reader: &Reader) {
-        let mut buffer = [0; 4096];
-        for _ in 0..LAST_WORDS / buffer.len() {
-            let Ok(count @ 1..) = reader.try_read(&mut buffer) else {
-                break;
-            };
-            self.take(reader, &buffer[..count]);
-        }
-        let open = self.tail().finish(Timestamp::now().millis());
-        for line in open {
-            self.log(&line);
-        }
-    }
-
-    fn last(&self) -> Vec<String> {
-        self.tail().last(REPORTED).map(Line::to_string).collect()
     }
 }
 
@@ -228,91 +167,56 @@ impl Master {
         plan: Plan,
     ) -> Result<(), String> {
         let release = Release::resolve(plan).map_err(|error| error.to_string())?;
-        let (reader, output) = short_pipe().map_err(|error| format!("no pipe: {error}"))?;
-        let request = LaunchRequest {
-            release: &release,
-            argv: release.argv().to_vec(),
-            env: release.env().to_vec(),
-            stdout: output.as_fd(),
-            stderr: output.as_fd(),
-            listeners: Vec::new(),
-            group: None,
-            limits: &[],
-            announced: false,
-        };
-        let launched = self.launcher.launch(&request);
-        let Launched { child, report } = launched.map_err(|error| error.to_string())?;
+        let (argv, env) = (release.argv().to_vec(), release.env().to_vec());
+        let errand = self.errands.start(&self.launcher, &release, argv, env);
+        let errand = errand.map_err(|error| error.to_string())?;
         self.hooks.next += 1;
         let id = RunId(self.hooks.next);
-        let inputs = self.inputs.clone();
-        tokio::spawn(async move {
-            let outcome = report.outcome().await;
-            inputs.send(Input::Hook(id, outcome)).await.is_ok()
-        });
-        let said = Arc::new(Said {
-            hook,
-            generation,
-            tail: Mutex::new(Tail::default()),
-            sink: self.sink.clone(),
-        });
-        let reader = Arc::new(reader);
-        let reading = tokio::spawn(listen(said.clone(), reader.clone()));
         self.hooks.running.push(Run {
             id,
             hook,
             generation,
-            child,
+            child: errand.child(),
             began: Instant::now(),
-            timed_out: false,
             needless: false,
-            launched: None,
-            exit: None,
-            said,
-            reader,
-            reading: reading.abort_handle(),
+        });
+        let mut said = Said {
+            hook,
+            generation,
+            lines: Tail::with_capacity(0),
+            sink: self.sink.clone(),
+        };
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let done = errand.done(PATIENCE, |bytes| said.take(bytes)).await;
+            said.finish();
+            inputs.send(Input::Hook(id, done)).await.is_ok()
         });
         Ok(())
     }
 
-    pub(super) fn on_hook_launched(&mut self, id: RunId, outcome: Result<(), LaunchFailure>) {
-        let run = self.hooks.running.iter_mut().find(|run| run.id == id);
-        if let Some(run) = run {
-            run.launched = Some(outcome);
+    /// The command of a hook came to its end.
+    pub(super) fn on_hook_done(&mut self, id: RunId, done: &Done) {
+        let mut running = self.hooks.running.iter();
+        let Some(place) = running.position(|run| run.id == id) else {
+            return;
+        };
+        let run = self.hooks.running.remove(place);
+        if let Some(left) = done.left_behind() {
+            let name = run.hook.name();
+            self.warn(format!(
+                "hook {name} {left}; what is to stay is started by systemd-run(1)"
+            ));
         }
-        self.conclude_hooks();
-    }
-
-    /// One of the hooks' processes ended.
-    pub(super) fn on_hook_exit(&mut self, pid: i32) {
-        let run = self.hooks.running.iter_mut();
-        if let Some(run) = run.into_iter().find(|run| run.child.pid() == pid)
-            && let Ok(Some(exit)) = run.child.reap()
-        {
-            run.exit = Some(exit);
-        }
-        self.conclude_hooks();
-    }
-
-    /// Takes those that ended, and whose launcher has said how they began.
-    fn conclude_hooks(&mut self) {
-        let over = |run: &mut Run| run.exit.is_some() && run.launched.is_some();
-        let done: Vec<Run> = self.hooks.running.extract_if(.., over).collect();
-        for run in done {
-            run.reading.abort();
-            run.said.finish(&run.reader);
-            // Whatever it left behind in its group ends with it.
-            run.kill();
-            self.hook_ended(run);
+        if !run.needless {
+            self.hook_ended(&run, done);
         }
     }
 
-    fn hook_ended(&mut self, run: Run) {
+    fn hook_ended(&mut self, run: &Run, done: &Done) {
         let (hook, generation) = (run.hook, run.generation);
-        let why = match (run.launched, run.exit) {
-            _ if run.needless => return,
-            (Some(Err(failure)), _) => format!("could not be started: {failure}"),
-            _ if run.timed_out => format!("was not done within {}", Span(millis(PATIENCE))),
-            (_, Some(Exit::Code(0))) => {
+        let why = match done.outcome() {
+            Outcome::Exited(exit) if exit.is_success() => {
                 self.tell(&Event::HookEnded {
                     hook: hook.name().to_owned(),
                     generation,
@@ -320,13 +224,12 @@ impl Master {
                 });
                 return self.hook_agrees(hook, generation);
             }
-            (_, exit) => {
-                let exit = exit.map_or_else(String::new, |exit| exit.to_string());
-                format!("ended with {exit}")
-            }
+            Outcome::Exited(exit) => format!("ended with {exit}"),
+            Outcome::TimedOut => format!("was not done within {}", Span(millis(PATIENCE))),
+            Outcome::NotStarted(failure) => format!("could not be started: {failure}"),
+            Outcome::Lost(why) => format!("ended in a way that nobody knows: {why}"),
         };
-        let said = run.said.last();
-        self.hook_failed(hook, generation, why, said);
+        self.hook_failed(hook, generation, why, done.last_lines(REPORTED));
     }
 
     fn hook_agrees(&mut self, hook: Hook, generation: GenerationNumber) {
@@ -362,42 +265,18 @@ impl Master {
         }
     }
 
-    /// Ends those whose time is over, and those whose answer nobody needs: their
-    /// upgrade was aborted, promoted, or the service stops.
+    /// Ends those whose answer nobody needs: their upgrade was aborted, promoted, or the service stops.
     pub(super) fn look_at_hooks(&mut self) {
-        let now = Instant::now();
         let (_, target) = self.fleet.rollout();
         for run in &mut self.hooks.running {
-            if run.is_killed() || run.exit.is_some() {
-                continue;
-            }
-            run.needless = run.hook.decides() && target != Some(run.generation);
-            run.timed_out = !run.needless && now >= run.began + PATIENCE;
-            if run.is_killed() {
-                run.kill();
+            if run.hook.decides() && target != Some(run.generation) && !run.needless {
+                run.needless = true;
+                run.child.kill();
             }
         }
         let kept = &self.generations;
         self.hooks
             .refusals
             .retain(|number, _| kept.contains_key(number));
-    }
-
-    /// The master ends: so does everything that it started.
-    pub(super) fn end_hooks(&mut self) {
-        for run in &self.hooks.running {
-            run.kill();
-        }
-    }
-}
-
-/// Reads until nobody holds the other end.
-async fn listen(said: Arc<Said>, reader: Arc<Reader>) {
-    while let Ok(bytes) = reader.next().await {
-        if bytes.is_empty() {
-            return;
-        }
-        said.take(&reader, &bytes);
-        tokio::task::yield_now().await;
     }
 }

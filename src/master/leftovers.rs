@@ -6,7 +6,7 @@ use super::Master;
 use super::groups::is_populated;
 use super::worker::{Leftover, Workers};
 use crate::fleet::{GenerationNumber, WorkerId};
-use crate::process::{Child, is_descendant, nonce_processes, orphans};
+use crate::process::{Child, Mark, is_descendant, nonce_processes, orphans};
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -82,8 +82,7 @@ impl Master {
             .collect();
         let ours = |pid: i32| {
             self.workers.by_pid.contains_key(&pid)
-                || self.probing.is_errand(pid)
-                || self.hooks.owns(pid)
+                || self.errands.includes(pid)
                 || leftovers
                     .iter()
                     .any(|leader| is_descendant(pid, *leader) == Some(true))
@@ -116,7 +115,7 @@ impl Master {
         let Some(info) = self.generations.get(&generation) else {
             return;
         };
-        for stray in nonce_processes(&info.nonces) {
+        for stray in nonce_processes(Mark::Worker, &info.nonces) {
             let outcome = match stray.signal(SIGKILL) {
                 Ok(()) => "killed".to_owned(),
                 Err(error) => format!("not killed: {error}"),

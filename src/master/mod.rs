@@ -116,7 +116,7 @@ use crate::config::{Address, Config, Loaded, Sources};
 use crate::control::{ControlDoor, Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
-use crate::process::{LaunchFailure, Launcher};
+use crate::process::{Done, Errands, LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
 use crate::sockets::{Arranged, Listener};
 use crate::systemd::Notifier;
@@ -146,8 +146,8 @@ enum Input {
     Group(groups::Notice),
     /// A probe of a worker came to its end.
     Asked(asking::Question, asking::Reply),
-    /// The command of this hook was executed, or could not be.
-    Hook(hooks::RunId, Result<(), LaunchFailure>),
+    /// The command of this hook came to its end.
+    Hook(hooks::RunId, Done),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
     /// A count of connections came to its end.
@@ -187,6 +187,8 @@ struct Master {
     /// None while the number of workers is the config's.
     scaled: Option<steps::Scaled>,
     hooks: hooks::Hooks,
+    /// Commands that run: those of hooks and of probes.
+    errands: Errands,
     binding: binding::Binding,
     on_change: on_change::OnChange,
     workers: Workers,

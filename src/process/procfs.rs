@@ -117,16 +117,29 @@ pub(super) fn children() -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for thread in numbers(Path::new("/proc/self/task"))? {
         match std::fs::read_to_string(format!("/proc/self/task/{thread}/children")) {
-            Ok(list) => found.extend(
-                list.split_ascii_whitespace()
-                    .filter_map(|n| n.parse::<i32>().ok()),
-            ),
+            Ok(list) => found.extend(listed(&list)),
             // A kernel without CONFIG_PROC_CHILDREN: look at everyone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return children_by_scan(),
             Err(error) => return Err(error),
         }
     }
     Ok(found)
+}
+
+/// Our children that were not started by us but given to us when their parents ended: the kernel gives an orphan to the
+/// first living thread of its new parent (find_new_reaper, kernel/exit.c), the main one, and lists a child with the
+/// thread that started it or was given it. One short file, whatever else is running.
+///
+/// # Errors
+/// What open(2) says: EMFILE; ENOENT on a kernel without CONFIG_PROC_CHILDREN.
+pub(super) fn given_children() -> io::Result<Vec<i32>> {
+    let main = std::process::id();
+    let list = std::fs::read_to_string(format!("/proc/self/task/{main}/children"))?;
+    Ok(listed(&list).collect())
+}
+
+fn listed(list: &str) -> impl Iterator<Item = i32> {
+    list.split_ascii_whitespace().filter_map(|n| n.parse().ok())
 }
 
 fn children_by_scan() -> io::Result<Vec<i32>> {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::leftovers::Left;
 use crate::support::{Broken, Load, Service, Start, eventually, server};
 
 /// A config whose hooks are shell lines; `$LOG` is a file for what they note.
@@ -142,4 +143,53 @@ fn listeners_go_on_accepting_while_readyz_says_no() {
         assert!(began.elapsed() >= Duration::from_secs(5));
     });
     service.ends();
+}
+
+/// A line that starts a daemon: a process that leaves the hook's group, whose number is in the file once it runs.
+fn daemon(file: &str) -> String {
+    format!(
+        "setsid -f sh -c 'printf %s $$ >$LOG.{file}.new; mv $LOG.{file}.new $LOG.{file}; exec sleep 600'; \
+         until test -e $LOG.{file}; do :; done"
+    )
+}
+
+#[test]
+fn what_a_hook_leaves_behind_ends_with_it_and_is_named() {
+    let service = hooked(&[("pre_upgrade", &daemon("daemon"))]).start();
+    let file = service.path("log.daemon");
+    service.handover("upgrade", &[]).says(0, &[]);
+    let daemon = Left::of(&file);
+    service.wait_said(&format!(
+        "hook pre_upgrade left 1 process behind, killed: sleep (pid {})",
+        daemon.pid()
+    ));
+    eventually("it is gone", || (!daemon.lives()).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn the_daemon_of_an_aborted_hook_ends_with_it() {
+    let script = format!("{}; sleep 601", daemon("daemon"));
+    let service = hooked(&[("pre_upgrade", &script)]).start();
+    let file = service.path("log.daemon");
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| service.handover("upgrade", &[]));
+        let daemon = Left::of(&file);
+        service.handover("abort", &[]).says(0, &[]);
+        upgrade.join().expect("no panic").says(1, &["aborted"]);
+        eventually("it is gone", || (!daemon.lives()).then_some(()));
+        service.wait_said(&format!("killed: sleep (pid {})", daemon.pid()));
+    });
+    service.stop();
+}
+
+#[test]
+fn a_hook_and_its_daemon_end_with_the_service() {
+    let script = format!("{}; sleep 601", daemon("daemon"));
+    let service = hooked(&[("pre_upgrade", &script)]).start();
+    let file = service.path("log.daemon");
+    service.handover("upgrade", &["--no-wait"]).says(0, &[]);
+    let daemon = Left::of(&file);
+    service.stop(); // and asserts that nothing is left
+    assert!(!daemon.lives());
 }

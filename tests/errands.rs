@@ -1,0 +1,181 @@
+//! Commands for a moment, with real processes: bounded, heard, and nothing of them is left.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use handover::process::{Done, Errand, Errands, Exit, Outcome, become_subreaper, parse_stat};
+use support::*;
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
+fn start(errands: &Errands, script: &str) -> Errand {
+    let release = release(Path::new("/"), &["sh", "-c", script]);
+    let (argv, env) = (release.argv().to_vec(), release.env().to_vec());
+    errands.start(&launcher(), &release, argv, env).unwrap()
+}
+
+/// Runs a script as an errand in a process that is given orphans, as a master is.
+fn run(script: &str, patience: Duration) -> (Done, String) {
+    become_subreaper().unwrap();
+    let mut heard = Vec::new();
+    let runtime = runtime();
+    let done = runtime.block_on(async {
+        let errands = Errands::default();
+        let errand = start(&errands, script);
+        let pid = errand.child().pid();
+        assert!(errands.reaps(pid) && errands.includes(pid));
+        let done = errand.done(patience, |bytes| heard.extend_from_slice(bytes));
+        let done = done.await;
+        assert!(!errands.reaps(pid), "its number may be anybody's now");
+        done
+    });
+    (done, String::from_utf8(heard).unwrap())
+}
+
+fn lives(pid: i32) -> bool {
+    let line = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    parse_stat(&line).is_some_and(|stat| !stat.is_dead())
+}
+
+/// A script that starts this and waits until it has written its number.
+fn with_child(file: &Path, start: &str) -> String {
+    let file = file.display();
+    format!(
+        "{start} 'echo $$ >{file}.new; mv {file}.new {file}; exec sleep 600' & until test -e {file}; do :; done"
+    )
+}
+
+fn pid_in(file: &Path) -> i32 {
+    fs::read_to_string(file).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn it_is_heard_while_it_runs_and_its_last_lines_are_kept() {
+    let (done, heard) = run("echo one; echo two >&2; printf three; exit 3", PATIENCE);
+    assert_eq!(done.outcome(), &Outcome::Exited(Exit::Code(3)));
+    assert_eq!(heard, "one\ntwo\nthree");
+    assert_eq!(done.last_lines(2), ["two", "three"]);
+    assert_eq!(done.to_string(), "exit status 3: \"three\"");
+    assert_eq!(done.left_behind(), None);
+}
+
+#[test]
+fn who_prints_more_than_anybody_reads_is_ended_by_it() {
+    let (done, heard) = run("exec yes", PATIENCE);
+    let ended = done.to_string();
+    assert!(ended.contains("SIGPIPE"), "{ended}");
+    assert!(
+        (64 << 20..65 << 20).contains(&heard.len()),
+        "{}",
+        heard.len()
+    );
+}
+
+#[test]
+fn its_time_is_bounded_and_its_group_ends_with_it() {
+    let place = place();
+    let file = place.path().join("child");
+    let script = format!("{}; sleep 601", with_child(&file, "sh -c"));
+    let (done, _) = run(&script, Duration::from_secs(2));
+    assert!(done.timed_out(), "{done}");
+    assert_eq!(done.left_behind(), None, "its group is no news");
+    assert!(!lives(pid_in(&file)));
+}
+
+#[test]
+fn what_left_its_group_is_found_by_the_nonce_killed_and_named() {
+    for (script, ending) in [
+        ("exit 0", "exit status 0"),
+        ("sleep 601", "it did not end in time"),
+    ] {
+        let place = place();
+        let file = place.path().join("child");
+        let script = format!("{}; {script}", with_child(&file, "setsid sh -c"));
+        let (done, _) = run(&script, Duration::from_secs(3));
+        assert_eq!(done.to_string(), ending);
+        let pid = pid_in(&file);
+        assert_eq!(
+            done.left_behind(),
+            Some(format!("left 1 process behind, killed: sleep (pid {pid})"))
+        );
+        until("its end", || !lives(pid));
+    }
+}
+
+#[test]
+fn a_daemon_below_others_that_left_the_group_is_found_too() {
+    let place = place();
+    let file = place.path().join("child");
+    // The shell between gives its mark up and stays as long as its child, which takes it again.
+    let daemon = format!(
+        "setsid sh -c 'echo $$ >{0}.new; mv {0}.new {0}; exec sleep 600'",
+        file.display()
+    );
+    let between = place.path().join("between");
+    script(
+        &between,
+        &format!("#!/bin/sh\nHANDOVER_ERRAND=$1 {daemon} & wait\n"),
+    );
+    let script = format!(
+        "setsid env -u HANDOVER_ERRAND {} $HANDOVER_ERRAND & until test -e {}; do :; done",
+        between.display(),
+        file.display()
+    );
+    let (done, _) = run(&script, PATIENCE);
+    let pid = pid_in(&file);
+    let left = done.left_behind().unwrap_or_default();
+    assert!(left.contains(&format!("(pid {pid})")), "{left}");
+    until("its end", || !lives(pid));
+}
+
+#[test]
+fn who_wants_the_result_no_more_kills_it_and_has_it_at_once() {
+    become_subreaper().unwrap();
+    let runtime = runtime();
+    let began = Instant::now();
+    let done = runtime.block_on(async {
+        let errand = start(&Errands::default(), "sleep 600");
+        errand.child().kill();
+        errand.done(Duration::from_secs(600), |_| ()).await
+    });
+    assert!(!done.is_success() && !done.timed_out(), "{done}");
+    assert!(began.elapsed() < PATIENCE);
+}
+
+#[test]
+fn the_end_of_all_ends_what_they_started() {
+    become_subreaper().unwrap();
+    let place = place();
+    let file = place.path().join("child");
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let errands = Errands::default();
+    let errand = start(
+        &errands,
+        &format!("{}; sleep 601", with_child(&file, "setsid sh -c")),
+    );
+    until("the daemon runs", || file.exists());
+    let pid = pid_in(&file);
+    assert!(errands.includes(pid), "by its nonce");
+    assert!(!errands.includes(std::process::id().cast_signed()));
+    errands.end();
+    assert!(!lives(pid) && !lives(errand.child().pid()));
+}
+
+#[test]
+fn an_errand_that_nobody_waits_for_is_ended() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let errands = Errands::default();
+    let errand = start(&errands, "sleep 600");
+    let child = errand.child();
+    drop(errand);
+    assert!(!errands.reaps(child.pid()));
+    assert!(!wait_for(&child).is_success());
+}
