@@ -4,7 +4,7 @@
 //! [`PATIENCE`] at most; whatever it leaves behind ends with it. The first two
 //! decide whether an upgrade goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ use crate::process::{Child, Done, Line, Outcome, Plan, Release, Stream, Tail};
 
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Hooks that decide nothing run one after the other, each kind by itself; so many of a kind wait at most.
+const WAITING_MAX: usize = 16;
 
 /// Which moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +63,44 @@ struct Run {
     needless: bool,
 }
 
-/// All that run, and what those said that refused.
+/// One that waits for another of its kind to end.
+struct Waiting {
+    hook: Hook,
+    generation: GenerationNumber,
+    /// As it was at its moment.
+    plan: Plan,
+}
+
+/// All that run or wait, and what those said that refused.
 #[derive(Default)]
 pub(super) struct Hooks {
     next: u64,
     running: Vec<Run>,
+    waiting: VecDeque<Waiting>,
     /// Why a hook spoke against this generation, and what it printed last.
     pub(super) refusals: BTreeMap<GenerationNumber, (String, Vec<String>)>,
+}
+
+impl Hooks {
+    /// One more waits; gives back the one that waited longest where there are too many of its kind.
+    fn wait(&mut self, one: Waiting) -> Option<Waiting> {
+        let of_kind = |it: &Waiting| it.hook == one.hook;
+        let oldest = self.waiting.iter().position(of_kind);
+        let full = self.waiting.iter().filter(|it| of_kind(it)).count() >= WAITING_MAX;
+        let dropped = oldest.filter(|_| full);
+        let dropped = dropped.and_then(|oldest| self.waiting.remove(oldest));
+        self.waiting.push_back(one);
+        dropped
+    }
+
+    /// The next of a kind, where none of it runs.
+    fn next_of(&mut self, hook: Hook) -> Option<Waiting> {
+        let next = self.waiting.iter().position(|it| it.hook == hook)?;
+        match self.running.iter().any(|run| run.hook == hook) {
+            true => None,
+            false => self.waiting.remove(next),
+        }
+    }
 }
 
 /// Passes what a hook prints on to the log, line by line.
@@ -125,12 +159,46 @@ impl Master {
             env: self.hook_environment(hook, generation, reason),
             ..Plan::default()
         };
+        if hook.decides() {
+            return self.begin_hook(hook, generation, plan);
+        }
+        let waiting = Waiting {
+            hook,
+            generation,
+            plan,
+        };
+        if let Some(dropped) = self.hooks.wait(waiting) {
+            let why = format!("was not run: {WAITING_MAX} later ones wait for one that still runs");
+            self.hook_failed(hook, dropped.generation, why, Vec::new());
+        }
+        self.begin_waiting(hook);
+    }
+
+    /// Begins with those that wait, until one of the kind runs.
+    fn begin_waiting(&mut self, hook: Hook) {
+        while let Some(next) = self.hooks.next_of(hook) {
+            self.begin_hook(hook, next.generation, next.plan);
+        }
+    }
+
+    fn begin_hook(&mut self, hook: Hook, generation: GenerationNumber, plan: Plan) {
         self.tell(&Event::HookStarted {
             hook: hook.name().to_owned(),
             generation,
         });
         if let Err(why) = self.start_hook(hook, generation, plan) {
             let why = format!("could not be started: {why}");
+            self.hook_failed(hook, generation, why, Vec::new());
+        }
+    }
+
+    /// The service ends, and nothing begins any more.
+    pub(super) fn forget_waiting_hooks(&mut self) {
+        for Waiting {
+            hook, generation, ..
+        } in std::mem::take(&mut self.hooks.waiting)
+        {
+            let why = "was not run: the service ends".to_owned();
             self.hook_failed(hook, generation, why, Vec::new());
         }
     }
@@ -211,6 +279,7 @@ impl Master {
         if !run.needless {
             self.hook_ended(&run, done);
         }
+        self.begin_waiting(run.hook);
     }
 
     fn hook_ended(&mut self, run: &Run, done: &Done) {
@@ -278,5 +347,37 @@ impl Master {
         self.hooks
             .refusals
             .retain(|number, _| kept.contains_key(number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(hook: Hook, generation: GenerationNumber) -> Waiting {
+        Waiting {
+            hook,
+            generation,
+            plan: Plan::default(),
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_a_kind_makes_room_and_other_kinds_wait_by_themselves() {
+        let mut hooks = Hooks::default();
+        assert!(hooks.wait(waiting(Hook::PostDrain, 1)).is_none());
+        for generation in 2..18 {
+            assert!(hooks.wait(waiting(Hook::OnFailure, generation)).is_none());
+        }
+        let dropped = hooks.wait(waiting(Hook::OnFailure, 18));
+        assert_eq!(dropped.map(|it| it.generation), Some(2));
+        let order = |hooks: &mut Hooks, hook| {
+            let next = std::iter::from_fn(|| hooks.next_of(hook));
+            next.map(|it| it.generation).collect::<Vec<_>>()
+        };
+        let failures = order(&mut hooks, Hook::OnFailure);
+        assert_eq!(failures, (3..19).collect::<Vec<_>>());
+        assert_eq!(order(&mut hooks, Hook::PostDrain), [1]);
+        assert!(hooks.waiting.is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use crate::leftovers::Left;
 use crate::support::{Broken, Load, Service, Start, eventually, server};
 
@@ -192,4 +194,48 @@ fn a_hook_and_its_daemon_end_with_the_service() {
     let daemon = Left::of(&file);
     service.stop(); // and asserts that nothing is left
     assert!(!daemon.lives());
+}
+
+#[test]
+fn failures_wait_for_each_other_and_the_oldest_of_too_many_is_dropped_and_told() {
+    let page = "echo begin $HANDOVER_GENERATION >>$LOG; until test -e $LOG.go; do sleep 0.02; done; \
+                echo end $HANDOVER_GENERATION >>$LOG";
+    let service = hooked(&[("pre_upgrade", "exit 1"), ("on_failure", page)]).start();
+    // The first runs, sixteen wait, and two are too many.
+    for _ in 0..19 {
+        service.handover("upgrade", &[]).says(1, &["pre_upgrade"]);
+    }
+    for generation in [3, 4] {
+        service.wait_said(&format!(
+            "hook on_failure of generation {generation} was not run: 16 later ones wait for one that still runs"
+        ));
+    }
+    assert_eq!(noted(&service), ["begin 2"], "one at a time");
+    std::fs::write(service.path("log.go"), "").expect("a file");
+    let run = std::iter::once(2).chain(5..=20);
+    let expected: Vec<String> = run
+        .flat_map(|number| [format!("begin {number}"), format!("end {number}")])
+        .collect();
+    eventually("all that waited have run", || {
+        (noted(&service).len() == expected.len()).then_some(())
+    });
+    assert_eq!(noted(&service), expected);
+    service.stop();
+}
+
+#[test]
+fn a_stop_tells_which_hooks_were_not_run() {
+    let page = "echo $HANDOVER_GENERATION >>$LOG; sleep 600";
+    let service = hooked(&[("pre_upgrade", "exit 1"), ("on_failure", page)]).start();
+    for _ in 0..2 {
+        service.handover("upgrade", &[]).says(1, &["pre_upgrade"]);
+    }
+    eventually("the first is noted", || {
+        (noted(&service) == ["2"]).then_some(())
+    });
+    service.signal(Signal::SIGTERM);
+    service.ends().says(
+        0,
+        &["hook on_failure of generation 3 was not run: the service ends"],
+    );
 }
