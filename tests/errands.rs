@@ -179,3 +179,51 @@ fn an_errand_that_nobody_waits_for_is_ended() {
     assert!(!errands.reaps(child.pid()));
     assert!(!wait_for(&child).is_success());
 }
+
+#[test]
+fn who_executes_itself_again_and_again_is_known_at_every_moment() {
+    let place = place();
+    let again = place.path().join("again");
+    script(&again, "#!/bin/sh\nexec $0\n");
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let errands = Errands::default();
+    let errand = start(
+        &errands,
+        &format!("setsid -f {0}; exec sleep 600", again.display()),
+    );
+    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut daemon = None;
+    until("the daemon runs", || {
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = pids.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        daemon = pids.find(|pid| name(*pid).trim() == "again" && errands.includes(*pid));
+        daemon.is_some()
+    });
+    let missed = (0..2000).filter(|_| !errands.includes(daemon.unwrap()));
+    assert_eq!(missed.count(), 0);
+    errands.end();
+    assert!(!lives(daemon.unwrap()));
+    drop(errand);
+}
+
+#[test]
+fn errands_that_end_together_are_each_told_of_their_own() {
+    become_subreaper().unwrap();
+    let place = place();
+    let files = ["a", "b", "c"].map(|name| place.path().join(name));
+    runtime().block_on(async {
+        let errands = Errands::default();
+        let running = files.each_ref().map(|file| {
+            let errand = start(&errands, &with_child(file, "setsid sh -c"));
+            tokio::spawn(errand.done(PATIENCE, |_| ()))
+        });
+        for (running, file) in running.into_iter().zip(&files) {
+            let left = running.await.unwrap().left_behind();
+            let pid = pid_in(file);
+            let expected = format!("left 1 process behind, killed: sleep (pid {pid})");
+            assert_eq!(left, Some(expected));
+            until("its end", || !lives(pid));
+        }
+    });
+}

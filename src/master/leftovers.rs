@@ -6,7 +6,7 @@ use super::Master;
 use super::groups::is_populated;
 use super::worker::{Leftover, Workers};
 use crate::fleet::{GenerationNumber, WorkerId};
-use crate::process::{Child, Mark, is_descendant, nonce_processes, orphans};
+use crate::process::{Child, Mark, is_descendant, may_have_orphans, nonce_processes, orphans};
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -115,7 +115,12 @@ impl Master {
         let Some(info) = self.generations.get(&generation) else {
             return;
         };
-        for stray in nonce_processes(Mark::Worker, &info.nonces) {
+        // A look at every process takes milliseconds; whoever is left of it lost its parents and was given to us.
+        let strays = match may_have_orphans(|pid| is_ours(&self.workers, pid)) {
+            true => nonce_processes(Mark::Worker, &info.nonces),
+            false => Vec::new(),
+        };
+        for stray in strays {
             let outcome = match stray.signal(SIGKILL) {
                 Ok(()) => "killed".to_owned(),
                 Err(error) => format!("not killed: {error}"),

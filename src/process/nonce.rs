@@ -3,12 +3,21 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::procfs;
+
 /// The kernel gives arguments and environment at most 6 MiB (three quarters of 8 MiB, execve(2)).
 const ENVIRON_MAX: u64 = 6 << 20;
+
+/// So much of it is read at once, in bytes.
+const PIECE: usize = 16 * 1024;
+/// In the middle of its `execve` a process has no environment for a moment, and is looked at again.
+const EXECUTING_MAX: usize = 20;
+const EXECUTING_EVERY: Duration = Duration::from_micros(50);
 
 /// Whose mark it is. One process may carry both: a service may be started by a hook of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +39,24 @@ impl Mark {
 
     /// The one that this process carries, as far as we may read its environment.
     pub(super) fn of(self, pid: i32) -> Option<String> {
-        let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-        find(self.variable(), file.take(ENVIRON_MAX))
+        for _ in 0..EXECUTING_MAX {
+            let mut file = File::open(format!("/proc/{pid}/environ")).ok()?;
+            // In one piece as a rule: what is read later may be that of the next program.
+            let mut first = vec![0; PIECE];
+            let length = file.read(&mut first).ok()?;
+            first.truncate(length);
+            if length > 0 {
+                return find(
+                    self.variable(),
+                    first.as_slice().chain(file.take(ENVIRON_MAX)),
+                );
+            }
+            if procfs::has_no_environment(pid) {
+                return None;
+            }
+            thread::sleep(EXECUTING_EVERY);
+        }
+        None
     }
 }
 
@@ -50,7 +75,6 @@ pub fn nonce() -> String {
 /// The value of the first `variable` in an environment block. Reads in pieces: most have it in the first. A
 /// value may be at most 256 bytes.
 fn find(variable: &str, mut from: impl Read) -> Option<String> {
-    const PIECE: usize = 16 * 1024;
     const VALUE_MAX: usize = 256;
     let mut held: Vec<u8> = Vec::new();
     let mut starts_entry = true;

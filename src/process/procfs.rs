@@ -75,6 +75,19 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(buffer.get(..length)?)
 }
 
+/// Whether its environment is empty for good, since it is a kernel thread, or gone, or was started so. In the middle of an
+/// `execve` that of one program is gone and that of the next is not there yet.
+pub(super) fn has_no_environment(pid: i32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    let fields = String::from_utf8_lossy(after_name);
+    // State, the first, is field 3 of the line; vsize is 23, env_start 50, env_end 51.
+    let mut fields = fields.split_ascii_whitespace();
+    let (vsize, start, end) = (fields.nth(20), fields.nth(26), fields.next());
+    let has_memory = vsize.is_some_and(|vsize| vsize != "0");
+    !has_memory || (start == end && end != Some("0"))
+}
+
 /// Whether `pid` descends from `ancestor` (or is it); `None` when `pid` is gone.
 ///
 /// A look at each parent on the way up. A process whose parents ended was given
@@ -169,6 +182,24 @@ mod tests {
         assert_eq!(seen.pid, me);
         assert!(seen.start_time > 0 && seen.ppid > 0 && !seen.is_dead());
         assert!(pids().contains(&me));
+    }
+
+    #[test]
+    fn who_has_no_environment_is_told_from_others() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert!(!has_no_environment(me));
+        assert!(has_no_environment(0), "gone");
+        let mut bare = std::process::Command::new("/bin/sleep");
+        let mut bare = bare.arg("60").env_clear().spawn().unwrap();
+        let pid = i32::try_from(bare.id()).unwrap();
+        // It may be in its execve still, for a moment.
+        let begun = std::time::Instant::now();
+        while !has_no_environment(pid) {
+            assert!(begun.elapsed().as_secs() < 30);
+            std::thread::yield_now();
+        }
+        bare.kill().unwrap();
+        bare.wait().unwrap();
     }
 
     #[test]

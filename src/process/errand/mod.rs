@@ -8,6 +8,7 @@
 mod output;
 mod remains;
 mod running;
+mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use super::failure::LaunchFailure;
 use super::launcher::Report;
 use super::output::Reader;
 use output::Output;
-use remains::{Remains, Remnant};
+use remains::Remains;
 use running::Entry;
+use sweep::Remnant;
 
 pub use running::Errands;
 
@@ -92,7 +94,7 @@ impl Errand {
         child.kill();
         let _ = timeout(GONE_WITHIN, child.ended()).await;
         output.read_rest(&mut heard).await;
-        let left = remains.end(&child).await;
+        let left = remains.end(&child, entry.sweeper()).await;
         let exit = child.reap();
         // From here on its number may be anybody's.
         drop(entry);

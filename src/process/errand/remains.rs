@@ -5,16 +5,13 @@
 //! another thread. So one short file, `/proc/self/task/PID/children`, tells whether an errand can have left anybody,
 //! and only where it names a newcomer every process is looked at, in a thread of its own.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
-use std::{fmt, io, thread};
 
-use tokio::sync::oneshot;
-
+use super::sweep::{Remnant, Sweeper};
 use crate::process::child::Child;
-use crate::process::nonce::Mark;
 use crate::process::procfs;
-use crate::process::stragglers::nonce_processes;
 
 /// How long members of its group, who were killed, are waited for, in steps that double.
 const DYING: [Duration; 7] = [
@@ -26,14 +23,8 @@ const DYING: [Duration; 7] = [
     Duration::from_millis(32),
     Duration::from_millis(64),
 ];
-/// Between two looks at every process, and how many there are: who forks as fast as it can is met again, who sleeps
-/// uninterruptibly is not waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-const LOOKS_MAX: usize = 50;
 /// So many are looked at in the loop; where there are more, the thread looks.
 const NEWCOMERS_MAX: usize = 32;
-/// Nothing in it is deep.
-const STACK: usize = 256 * 1024;
 
 /// What is to be known before its start.
 #[derive(Debug)]
@@ -42,15 +33,6 @@ pub(super) struct Remains {
     /// Who had been given to us by then: no child of what began later. A number comes to mean another process only
     /// when all others were used.
     before: Vec<i32>,
-}
-
-/// A process that was left behind.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Remnant {
-    pub(super) pid: i32,
-    pub(super) comm: String,
-    /// Else why not.
-    pub(super) killed: Result<(), String>,
 }
 
 /// What the list of those who were given to us says.
@@ -74,7 +56,7 @@ impl Remains {
     ///
     /// # Errors
     /// There can be no thread that looks for it.
-    pub(super) async fn end(self, child: &Child) -> io::Result<Vec<Remnant>> {
+    pub(super) async fn end(self, child: &Child, sweeper: &Sweeper) -> io::Result<Vec<Remnant>> {
         for pause in DYING {
             match self.newcomers(child.pid()) {
                 Newcomers::None => return Ok(Vec::new()),
@@ -82,17 +64,7 @@ impl Remains {
                 Newcomers::Some => break,
             }
         }
-        let (tell, told) = oneshot::channel();
-        let nonces = HashSet::from([self.nonce]);
-        let group = child.pid();
-        let thread = thread::Builder::new().name("sweep".to_owned());
-        let thread = thread.stack_size(STACK).spawn(move || {
-            // Nobody waits for it where the master ended.
-            drop(tell.send(sweep(&nonces, Some(group))));
-        });
-        thread?;
-        told.await
-            .map_err(|_| io::Error::other("the thread for it ended early"))
+        sweeper.sweep(self.nonce, child.pid()).await
     }
 
     fn newcomers(&self, group: i32) -> Newcomers {
@@ -123,43 +95,5 @@ impl Remains {
             // Whoever ended after the list was read may have had children, which are given to us now.
         }
         Newcomers::Some
-    }
-}
-
-/// Kills all that carry one of these nonces, and says whom it found outside this `group`. Blocks, for a tenth of a
-/// second and some looks at every process.
-pub(super) fn sweep(nonces: &HashSet<String>, group: Option<i32>) -> Vec<Remnant> {
-    let mut remnants = BTreeMap::new();
-    for _ in 0..LOOKS_MAX {
-        let found = nonce_processes(Mark::Errand, nonces);
-        let mut any = false;
-        for stray in found {
-            let killed = stray.signal(nix::libc::SIGKILL);
-            any |= killed.is_ok();
-            if group.is_some() && procfs::stat(stray.pid).map(|stat| stat.pgrp) == group {
-                continue;
-            }
-            let remnant = Remnant {
-                pid: stray.pid,
-                comm: stray.comm,
-                killed: killed.map_err(|error| error.to_string()),
-            };
-            remnants.entry(stray.pid).or_insert(remnant);
-        }
-        if !any {
-            break;
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    remnants.into_values().collect()
-}
-
-impl fmt::Display for Remnant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (pid {})", self.comm, self.pid)?;
-        match &self.killed {
-            Ok(()) => Ok(()),
-            Err(why) => write!(f, ": {why}"),
-        }
     }
 }

@@ -7,7 +7,8 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Errand;
-use super::remains::{Remains, sweep};
+use super::remains::Remains;
+use super::sweep::{Sweeper, sweep};
 use crate::process::child::Child;
 use crate::process::launcher::{LaunchRequest, Launched, Launcher};
 use crate::process::nonce::{Mark, nonce};
@@ -15,9 +16,13 @@ use crate::process::output::short_pipe;
 use crate::process::procfs;
 use crate::process::release::Release;
 
-/// All of them, by the number of their process.
+/// All of them.
 #[derive(Clone, Debug, Default)]
-pub struct Errands(Arc<Mutex<BTreeMap<i32, Running>>>);
+pub struct Errands {
+    /// By the number of their process.
+    running: Arc<Mutex<BTreeMap<i32, Running>>>,
+    sweeper: Sweeper,
+}
 
 #[derive(Debug)]
 struct Running {
@@ -105,13 +110,19 @@ impl Errands {
             all.values().map(|running| running.nonce.clone()).collect()
         };
         if !nonces.is_empty() {
-            sweep(&nonces, None);
+            sweep(&nonces, &HashSet::new());
         }
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<i32, Running>> {
         // Every change is one that cannot panic half-way.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    pub(super) fn sweeper(&self) -> &Sweeper {
+        &self.errands.sweeper
     }
 }
 
