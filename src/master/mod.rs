@@ -86,6 +86,7 @@ mod on_change;
 mod operations;
 mod output;
 mod probing;
+mod program;
 mod releases;
 mod request;
 mod room;
@@ -159,7 +160,7 @@ enum Input {
     /// The program may have changed on disk.
     ProgramChanged,
     /// What a thread found at these paths.
-    ProgramSeen(Vec<PathBuf>, Option<on_change::Seen>),
+    ProgramSeen(Vec<PathBuf>, Option<program::Seen>),
     /// The program cannot be watched any more.
     ProgramLost(io::Error),
     /// What this operation leaves is in the state directory, or could not be written.
