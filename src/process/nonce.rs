@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::procfs;
+use super::procfs::{self, NoEnvironment};
 
 /// The kernel gives arguments and environment at most 6 MiB (three quarters of 8 MiB, execve(2)).
 const ENVIRON_MAX: u64 = 6 << 20;
@@ -18,6 +18,8 @@ const PIECE: usize = 16 * 1024;
 /// In the middle of its `execve` a process has no environment for a moment, and is looked at again.
 const EXECUTING_MAX: usize = 20;
 const EXECUTING_EVERY: Duration = Duration::from_micros(50);
+/// An environment that is empty so often stays so.
+const EMPTY_MAX: usize = 3;
 
 /// Whose mark it is. One process may carry both: a service may be started by a hook of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ impl Mark {
 
     /// The one that this process carries, as far as we may read its environment.
     pub(super) fn of(self, pid: i32) -> Option<String> {
+        let mut empty = 0;
         for _ in 0..EXECUTING_MAX {
             let mut file = File::open(format!("/proc/{pid}/environ")).ok()?;
             // In one piece as a rule: what is read later may be that of the next program.
@@ -51,7 +54,12 @@ impl Mark {
                     first.as_slice().chain(file.take(ENVIRON_MAX)),
                 );
             }
-            if procfs::has_no_environment(pid) {
+            match procfs::no_environment(pid) {
+                NoEnvironment::Never => return None,
+                NoEnvironment::Empty => empty += 1,
+                NoEnvironment::Coming => {}
+            }
+            if empty >= EMPTY_MAX {
                 return None;
             }
             thread::sleep(EXECUTING_EVERY);

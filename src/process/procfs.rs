@@ -75,17 +75,30 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(buffer.get(..length)?)
 }
 
-/// Whether its environment is empty for good, since it is a kernel thread, or gone, or was started so. In the middle of an
-/// `execve` that of one program is gone and that of the next is not there yet.
-pub(super) fn has_no_environment(pid: i32) -> bool {
+/// What a process has for an environment of which nothing could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoEnvironment {
+    /// It has none: a kernel thread, or it is gone.
+    Never,
+    /// It is empty. In the last moment of an `execve` it seems to be.
+    Empty,
+    /// In the middle of an `execve` that of one program is gone and that of the next is not there yet.
+    Coming,
+}
+
+/// Why nothing could be read of its environment.
+pub(super) fn no_environment(pid: i32) -> NoEnvironment {
     let line = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
     let fields = String::from_utf8_lossy(after_name);
     // State, the first, is field 3 of the line; vsize is 23, env_start 50, env_end 51.
     let mut fields = fields.split_ascii_whitespace();
     let (vsize, start, end) = (fields.nth(20), fields.nth(26), fields.next());
-    let has_memory = vsize.is_some_and(|vsize| vsize != "0");
-    !has_memory || (start == end && end != Some("0"))
+    match vsize {
+        None | Some("0") => NoEnvironment::Never,
+        _ if start == end && end != Some("0") => NoEnvironment::Empty,
+        _ => NoEnvironment::Coming,
+    }
 }
 
 /// Whether `pid` descends from `ancestor` (or is it); `None` when `pid` is gone.
@@ -185,16 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_environment_is_told_from_others() {
+    fn why_there_is_no_environment_is_told() {
         let me = i32::try_from(std::process::id()).unwrap();
-        assert!(!has_no_environment(me));
-        assert!(has_no_environment(0), "gone");
+        assert_eq!(
+            no_environment(me),
+            NoEnvironment::Coming,
+            "as if it had none"
+        );
+        assert_eq!(no_environment(0), NoEnvironment::Never);
         let mut bare = std::process::Command::new("/bin/sleep");
         let mut bare = bare.arg("60").env_clear().spawn().unwrap();
         let pid = i32::try_from(bare.id()).unwrap();
         // It may be in its execve still, for a moment.
         let begun = std::time::Instant::now();
-        while !has_no_environment(pid) {
+        while no_environment(pid) != NoEnvironment::Empty {
             assert!(begun.elapsed().as_secs() < 30);
             std::thread::yield_now();
         }

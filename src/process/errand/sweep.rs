@@ -107,7 +107,7 @@ pub(super) fn sweep(
 ) -> BTreeMap<String, Vec<Remnant>> {
     let mut seen = HashSet::new();
     let mut remnants: BTreeMap<String, Vec<Remnant>> = BTreeMap::new();
-    for _ in 0..LOOKS_MAX {
+    for look in 0..LOOKS_MAX {
         let mut any = false;
         for stray in nonce_processes(Mark::Errand, nonces) {
             let killed = stray.signal(nix::libc::SIGKILL);
@@ -124,7 +124,8 @@ pub(super) fn sweep(
             let nonce = stray.nonce.unwrap_or_default();
             remnants.entry(nonce).or_default().push(remnant);
         }
-        if !any {
+        // Twice at least: who is held up in the middle of an execve has no environment.
+        if !any && look > 0 {
             break;
         }
         thread::sleep(LOOK_EVERY);
