@@ -6,7 +6,10 @@ use std::collections::HashSet;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use handover::process::{Exit, become_subreaper, group_members, nonce_processes, reap_ready};
+use handover::process::{
+    Exit, Mark, become_subreaper, group_members, may_have_orphans, nonce_processes, orphans,
+    reap_ready,
+};
 use support::*;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -131,14 +134,47 @@ fn f22_a_daemon_that_left_its_group_is_found_by_its_nonce() {
     until("the group's end", || worker.child.group_is_empty());
     let nonces = HashSet::from([nonce.clone()]);
     until("the daemon", || {
-        nonce_processes(&nonces).iter().any(|s| s.comm == "sleep")
+        nonce_processes(Mark::Worker, &nonces)
+            .iter()
+            .any(|s| s.comm == "sleep")
     });
-    for stray in nonce_processes(&nonces) {
+    for stray in nonce_processes(Mark::Worker, &nonces) {
         assert_eq!(stray.nonce.as_ref(), Some(&nonce));
         stray.signal(9).unwrap();
     }
     until("its end", || {
         let _ = reap_ready(|pid| pid == worker.child.pid()).unwrap();
-        nonce_processes(&nonces).is_empty()
+        nonce_processes(Mark::Worker, &nonces).is_empty()
+    });
+}
+
+#[test]
+fn f22_who_lost_its_parents_is_seen_in_one_short_list() {
+    let _alone = alone();
+    become_subreaper().unwrap();
+    // A child of our own, whichever thread has it, is no orphan.
+    let own = spawn("exec sleep 60");
+    until("the list is as it was", || {
+        !may_have_orphans(|pid| pid == own)
+    });
+    let worker = start(&release(
+        std::path::Path::new("/"),
+        &["sh", "-c", "setsid -f sleep 60; exit 0"],
+    ));
+    assert_eq!(worker.end(), Exit::Code(0));
+    let known = |pid| pid == own || pid == worker.child.pid();
+    assert!(may_have_orphans(known));
+    let orphans = orphans(known);
+    let [(orphan, name)] = &orphans[..] else {
+        panic!("{orphans:?}")
+    };
+    assert!(["sleep", "setsid"].contains(&name.as_str()), "{name}");
+    assert!(!may_have_orphans(|pid| known(pid) || pid == *orphan));
+    for pid in [*orphan, own] {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+    }
+    until("nobody is left", || {
+        reap_ready(|_| false).unwrap();
+        !may_have_orphans(|_| false)
     });
 }

@@ -5,10 +5,14 @@
 //! master there, so the directories above are checked before they are used.
 
 mod directory;
+mod making;
 mod places;
+mod unusable;
 
-pub use directory::{PathError, RuntimeDir, make_directory, prepare};
+pub use directory::{RuntimeDir, prepare};
+pub use making::make_directory;
 pub use places::{Places, default_runtime_dir, default_state_dir, is_found};
+pub use unusable::PathError;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

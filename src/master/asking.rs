@@ -11,7 +11,7 @@ use super::{Input, Master};
 use crate::config::{Health, Probe, ReadyOn};
 use crate::control::{Event, Span, Timestamp};
 use crate::fleet::{self, Fault, GenerationNumber, State, WorkerId};
-use crate::process::Errand;
+use crate::process::{Done, Errand};
 use crate::readiness::{Advice, Answered, Unanswered, ask};
 
 /// How long a turn of the loop may start probes.
@@ -22,11 +22,12 @@ const ASTRAY_EVERY: Duration = Duration::from_millis(100);
 
 /// One probe, from its start to its result.
 pub(super) struct Question {
-    id: WorkerId,
-    probe: Probe,
+    pub(super) id: WorkerId,
+    pub(super) probe: Probe,
     began: Instant,
     serial: u64,
-    errand: Option<i32>,
+    /// What the process of its check left behind.
+    pub(super) left: Option<String>,
 }
 
 /// What came of it.
@@ -133,7 +134,7 @@ impl Master {
             probe,
             began: Instant::now(),
             serial: 0,
-            errand: None,
+            left: None,
         };
         let inputs = self.inputs.clone();
         match question.probe.clone() {
@@ -155,11 +156,14 @@ impl Master {
             Probe::Exec(words) => {
                 let errand = self.errand(id, readying, &words);
                 let child = errand.as_ref().ok().map(Errand::child);
-                question.errand = child.as_ref().map(|child| child.pid());
                 question.serial = self.probing.started(id, &question.probe, child);
                 tokio::spawn(async move {
                     let reply = match errand {
-                        Ok(errand) => exec_reply(errand, patience).await,
+                        Ok(errand) => {
+                            let done = errand.done(patience, |_| ()).await;
+                            question.left = done.left_behind();
+                            exec_reply(&done, patience)
+                        }
                         Err(why) => Reply::NotAsked(why),
                     };
                     inputs.send(Input::Asked(question, reply)).await.is_ok()
@@ -192,14 +196,15 @@ impl Master {
         set("HANDOVER_WORKER", id.slot.to_string());
         set("HANDOVER_RELEASE", label.unwrap_or_default());
         set("HANDOVER_WORKER_PID", pid.unwrap_or_default().to_string());
-        let started = self.launcher.errand(release, argv, env);
+        let started = self.errands.start(&self.launcher, release, argv, env);
         started.map_err(|error| format!("starting it failed: {error}"))
     }
 
     /// A probe came to its end.
     pub(super) fn on_asked(&mut self, question: &Question, reply: Reply) {
-        self.probing.ended(&question.probe, question.errand);
+        self.probing.ended(&question.probe);
         let id = question.id;
+        self.tell_of_left_by_check(question);
         let Some(asked) = self.probing.of(id, question.serial) else {
             return;
         };
@@ -381,8 +386,7 @@ fn http_reply(outcome: Result<Answered, Unanswered>) -> Reply {
     }
 }
 
-async fn exec_reply(errand: Errand, patience: Duration) -> Reply {
-    let done = errand.done(patience).await;
+fn exec_reply(done: &Done, patience: Duration) -> Reply {
     match () {
         () if done.is_success() => Reply::Good("exited with status 0".to_owned()),
         () if done.says_nothing() => Reply::NotAsked(done.to_string()),

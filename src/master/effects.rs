@@ -28,7 +28,9 @@ impl Master {
     }
 
     fn finish(&mut self, failure: Option<Failure>) {
-        self.end_hooks();
+        self.forget_waiting_hooks();
+        // Nothing that the master started outlives it.
+        self.errands.end();
         self.finished = Some(if failure.is_some() { FAILED } else { 0 });
     }
 

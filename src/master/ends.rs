@@ -1,19 +1,16 @@
-//! Ends of processes, and what they leave behind.
+//! How a worker ends: it is told to, its end is taken, the fleet learns of it.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::Master;
-use super::groups::is_populated;
+use super::leftovers::is_ours;
 use super::watching::executed;
-use super::worker::{Leftover, Worker, Workers};
+use super::worker::Worker;
 use crate::control::{Count, Event};
-use crate::fleet::{self, Ending, Fault, GenerationNumber, WorkerId};
-use crate::process::{Child, Exit, is_descendant, nonce_processes, orphans, reap_ready};
+use crate::fleet::{self, Ending, Fault, WorkerId};
+use crate::process::{Child, Exit, reap_ready};
 use crate::readiness::notify::Datagram;
-
-/// How often a process group that outlives its leader is looked at.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looking at every child takes at most this part of the time.
 const REAP_SHARE: u32 = 20;
@@ -29,9 +26,6 @@ const REAP_AGAIN: Duration = Duration::from_secs(1);
 /// a worker said before its end. Whoever goes on sending, its children for one, is not waited for.
 const LAST_WORDS_MAX: usize = 512;
 
-const SIGTERM: i32 = nix::libc::SIGTERM;
-const SIGKILL: i32 = nix::libc::SIGKILL;
-
 impl Master {
     /// SIGCHLD came: somebody ended. With thousands of children a look at all
     /// of them costs milliseconds, so looks keep a distance.
@@ -42,16 +36,13 @@ impl Master {
             return;
         }
         self.workers.reap_at = None;
-        let reaped = reap_ready(|pid| {
-            is_ours(&self.workers, pid) || self.probing.is_errand(pid) || self.hooks.owns(pid)
-        });
+        // An errand reaps its own.
+        let reaped = reap_ready(|pid| is_ours(&self.workers, pid) || self.errands.reaps(pid));
         match reaped {
             Ok(reaped) => {
                 for pid in reaped.known {
                     if let Some(id) = self.workers.by_pid.get(&pid).copied() {
                         self.on_exit(id);
-                    } else {
-                        self.on_hook_exit(pid);
                     }
                 }
             }
@@ -140,35 +131,6 @@ impl Master {
         true
     }
 
-    /// The leader is gone; is its process group?
-    fn after_leader(&mut self, id: WorkerId, expected: bool) {
-        let kill_after = self.fleet.policy().kill_after;
-        let Some(worker) = self.workers.get_mut(id) else {
-            return;
-        };
-        let group = worker.group.clone();
-        let lives = |child: &Child| !child.group_is_empty() || is_populated(group.as_ref());
-        let Some(child) = worker.child.take_if(|child| lives(child)) else {
-            return self.deliver_exit(id);
-        };
-        // Who was told to end may let its children finish until its deadline.
-        let kill_at = (!expected).then(|| Instant::now() + kill_after);
-        drop(child.signal_group(SIGTERM));
-        self.end_group(group.clone(), child.pid());
-        let deliver = expected;
-        self.workers.leftovers.push(Leftover {
-            id,
-            child,
-            group,
-            deliver,
-            kill_at,
-        });
-        self.workers.check_at = Some(Instant::now() + CHECK_EVERY);
-        if !deliver {
-            self.deliver_exit(id);
-        }
-    }
-
     /// The fleet learns of the end, once. A program that was never executed is
     /// reported by its launcher, whose word may come after its exit.
     pub(super) fn deliver_exit(&mut self, id: WorkerId) {
@@ -255,33 +217,6 @@ impl Master {
         self.remove_group(self.workers.group_to_remove(id));
     }
 
-    /// Looks at what is left of workers whose leader ended.
-    pub(super) fn check_leftovers(&mut self) {
-        let now = Instant::now();
-        if self.workers.reap_at.is_some_and(|due| due <= now) {
-            self.reap();
-        }
-        self.end_chatter();
-        if self.workers.check_at.is_none_or(|due| due > now) {
-            return;
-        }
-        let mut left = std::mem::take(&mut self.workers.leftovers);
-        let gone: Vec<Leftover> = left.extract_if(.., |left| left.is_gone()).collect();
-        for left in &mut left {
-            if left.kill_at.take_if(|due| *due <= now).is_some() {
-                drop(left.child.signal_group(SIGKILL));
-                self.kill_group(left.group.clone());
-            }
-        }
-        self.workers.leftovers = left;
-        let more = !self.workers.leftovers.is_empty();
-        self.workers.check_at = more.then_some(now + CHECK_EVERY);
-        for left in gone {
-            self.deliver_exit(left.id);
-            self.remove_group(left.group);
-        }
-    }
-
     /// Tells a worker to end by the signal of the config.
     pub(super) fn drain_worker(&mut self, id: WorkerId) {
         let signal = self.manner(id.generation).drain_signal.number();
@@ -312,7 +247,7 @@ impl Master {
         }
         let left = self.workers.leftovers.iter().find(|left| left.id == id);
         if let Some(left) = left {
-            drop(left.child.signal_group(SIGKILL));
+            left.child.kill();
         }
         // Whoever left the process group is still in the control group.
         let group = self.workers.get(id).and_then(|worker| worker.group.clone());
@@ -324,8 +259,7 @@ impl Master {
             worker.executed = program.or(worker.executed.take());
             let drained = worker.told.is_some();
             if let Some(child) = &worker.child {
-                drop(child.signal_group(SIGKILL));
-                drop(child.signal(SIGKILL));
+                child.kill();
             }
             let pid = worker.last_pid;
             if drained && !again {
@@ -354,82 +288,6 @@ impl Master {
             info.cut = info.cut.zip(held).map(|(cut, held)| cut + held);
         }
     }
-
-    /// Processes that gave up their group and their nonce cannot be told to be
-    /// a worker's: they are named, once, and left alone.
-    fn tell_of_orphans(&mut self) {
-        let leftovers: Vec<i32> = self
-            .workers
-            .leftovers
-            .iter()
-            .map(|left| left.child.pid())
-            .collect();
-        let ours = |pid: i32| {
-            self.workers.by_pid.contains_key(&pid)
-                || self.probing.is_errand(pid)
-                || self.hooks.owns(pid)
-                || leftovers
-                    .iter()
-                    .any(|leader| is_descendant(pid, *leader) == Some(true))
-        };
-        let found = orphans(ours);
-        let new: Vec<(i32, String)> = found
-            .iter()
-            .filter(|(pid, _)| !self.workers.orphans.contains(pid))
-            .cloned()
-            .collect();
-        self.workers.orphans = found.into_iter().map(|(pid, _)| pid).collect();
-        for (pid, comm) in new {
-            // The first process of a container is given every orphan there is.
-            let whose = match super::listeners::own_pid() {
-                1 => {
-                    "is an orphan of a worker, or of somebody else in this container: no worker's group or environment \
-                      tells"
-                }
-                _ => "was left behind by a worker and left its group and its environment",
-            };
-            self.warn(format!(
-                "process {pid} ({comm}) {whose}; it is not ended, and may still hold a listener"
-            ));
-        }
-    }
-
-    /// The generation ended: nothing of it may be left (F3). What left its
-    /// process group still carries its nonce.
-    pub(super) fn sweep(&mut self, generation: GenerationNumber) {
-        let Some(info) = self.generations.get(&generation) else {
-            return;
-        };
-        for stray in nonce_processes(&info.nonces) {
-            let outcome = match stray.signal(SIGKILL) {
-                Ok(()) => "killed".to_owned(),
-                Err(error) => format!("not killed: {error}"),
-            };
-            self.warn(format!(
-                "process {} ({}) of the ended generation {generation} had left its process \
-                 group: {outcome}",
-                stray.pid, stray.comm
-            ));
-        }
-        self.tell_of_orphans();
-        let ended: Vec<WorkerId> = self
-            .workers
-            .all
-            .keys()
-            .filter(|id| id.generation == generation)
-            .copied()
-            .collect();
-        for id in ended {
-            self.workers.archive(id);
-        }
-    }
-}
-
-/// Whether somebody here reaps this child: the leader of a worker, or one that is kept
-/// unreaped for the sake of its group's number (kernels before 6.9).
-fn is_ours(workers: &Workers, pid: i32) -> bool {
-    let mut leaders = workers.leftovers.iter().map(|left| left.child.pid());
-    workers.by_pid.contains_key(&pid) || leaders.any(|leader| leader == pid)
 }
 
 /// How long the next look at every child waits after one that took so long.
@@ -446,9 +304,6 @@ fn last_words(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
-
     use super::*;
 
     #[test]
@@ -456,49 +311,6 @@ mod tests {
         let looked = Duration::from_millis;
         assert_eq!(distance_after(looked(1)), looked(20));
         assert_eq!(distance_after(looked(300)), REAP_DISTANCE_MAX);
-    }
-
-    #[test]
-    fn f22_a_leader_kept_for_its_group_is_not_reaped_as_a_stranger() {
-        // Its sleep lives on in the group.
-        #[expect(clippy::zombie_processes, reason = "reaped by its `Child`")]
-        let spawned = Command::new("sh")
-            .args(["-c", "sleep 60 & exit 0"])
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let leader = spawned.id().cast_signed();
-        let child = Child::on_an_older_kernel(leader).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while child.reap().unwrap().is_none() {
-            assert!(Instant::now() < deadline, "the leader did not end");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let mut workers = Workers::default();
-        workers.leftovers.push(Leftover {
-            id: WorkerId {
-                generation: 1,
-                slot: 0,
-                life: 0,
-            },
-            child,
-            group: None,
-            deliver: false,
-            kill_at: None,
-        });
-        // Children of other tests are not ours to reap.
-        let reaped = reap_ready(|pid| pid != leader || is_ours(&workers, pid)).unwrap();
-        assert_eq!(reaped.strangers, []);
-        let left = &workers.leftovers[0].child;
-        assert!(!left.group_is_empty());
-        left.signal_group(SIGKILL)
-            .expect("its number is still its own");
-        while !left.group_is_empty() {
-            assert!(Instant::now() < deadline, "the group did not end");
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     #[test]

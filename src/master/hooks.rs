@@ -1,16 +1,13 @@
 //! Commands at certain moments (`[hooks]`).
 //!
 //! A hook runs as the master's own user, in a process group of its own, for
-//! [`PATIENCE`] at most; what it leaves in its group ends with it. The first two
+//! [`PATIENCE`] at most; whatever it leaves behind ends with it. The first two
 //! decide whether an upgrade goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use tokio::task::AbortHandle;
 
 use super::effects::millis;
 use super::output::REPORTED;
@@ -18,18 +15,13 @@ use super::{Input, Master, environment};
 use crate::control::{Event, Span, Timestamp};
 use crate::fleet::{self, Fault, GenerationNumber};
 use crate::logging::{Level, Record, Sink};
-use crate::process::{
-    Child, Exit, LaunchFailure, LaunchRequest, Launched, Line, Plan, Reader, Release, Tail,
-    short_pipe,
-};
+use crate::process::{Child, Done, Line, Outcome, Plan, Release, Stream, Tail};
 
 /// How long a hook may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The most that is taken of what a hook left unread, in bytes: what its pipe holds.
-const LAST_WORDS: usize = 1 << 20;
-
-const SIGKILL: i32 = nix::libc::SIGKILL;
+/// Hooks that decide nothing run one after the other, each kind by itself; so many of a kind wait at most.
+const WAITING_MAX: usize = 16;
 
 /// Which moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,72 +57,72 @@ struct Run {
     id: RunId,
     hook: Hook,
     generation: GenerationNumber,
-    child: Child,
+    child: Arc<Child>,
     began: Instant,
-    /// Killed because its time was over.
-    timed_out: bool,
     /// Killed because nobody waits for its answer any more.
     needless: bool,
-    /// Whether it was executed, once that is known.
-    launched: Option<Result<(), LaunchFailure>>,
-    exit: Option<Exit>,
-    said: Arc<Said>,
-    reader: Arc<Reader>,
-    reading: AbortHandle,
 }
 
-/// All that run, and what those said that refused.
+/// One that waits for another of its kind to end.
+struct Waiting {
+    hook: Hook,
+    generation: GenerationNumber,
+    /// As it was at its moment.
+    plan: Plan,
+}
+
+/// All that run or wait, and what those said that refused.
 #[derive(Default)]
 pub(super) struct Hooks {
     next: u64,
     running: Vec<Run>,
+    waiting: VecDeque<Waiting>,
     /// Why a hook spoke against this generation, and what it printed last.
     pub(super) refusals: BTreeMap<GenerationNumber, (String, Vec<String>)>,
 }
 
 impl Hooks {
-    /// Whether this child is one of theirs.
-    pub(super) fn owns(&self, pid: i32) -> bool {
-        self.running.iter().any(|run| run.child.pid() == pid)
+    /// One more waits; gives back the one that waited longest where there are too many of its kind.
+    fn wait(&mut self, one: Waiting) -> Option<Waiting> {
+        let of_kind = |it: &Waiting| it.hook == one.hook;
+        let oldest = self.waiting.iter().position(of_kind);
+        let full = self.waiting.iter().filter(|it| of_kind(it)).count() >= WAITING_MAX;
+        let dropped = oldest.filter(|_| full);
+        let dropped = dropped.and_then(|oldest| self.waiting.remove(oldest));
+        self.waiting.push_back(one);
+        dropped
     }
 
-    /// When the next one has had its time.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let waited_for = self.running.iter().filter(|run| !run.is_killed());
-        waited_for.map(|run| run.began + PATIENCE).min()
-    }
-}
-
-impl Run {
-    fn is_killed(&self) -> bool {
-        self.timed_out || self.needless
-    }
-
-    fn kill(&self) {
-        // Whoever is gone already needs no signal.
-        drop(self.child.signal_group(SIGKILL));
-        // It may have left its group.
-        drop(self.child.signal(SIGKILL));
+    /// The next of a kind, where none of it runs.
+    fn next_of(&mut self, hook: Hook) -> Option<Waiting> {
+        let next = self.waiting.iter().position(|it| it.hook == hook)?;
+        match self.running.iter().any(|run| run.hook == hook) {
+            true => None,
+            false => self.waiting.remove(next),
+        }
     }
 }
 
-/// What a hook prints: to the log, and the last of it kept.
+/// Passes what a hook prints on to the log, line by line.
 struct Said {
     hook: Hook,
     generation: GenerationNumber,
-    tail: Mutex<Tail>,
+    lines: Tail,
     sink: Sink,
 }
 
 impl Said {
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&mut self, bytes: &[u8]) {
+        let now = Timestamp::now().millis();
+        // One pipe is both.
+        for line in self.lines.push(Stream::Stdout, bytes, now) {
+            self.log(&line);
+        }
     }
 
-    fn take(&self, reader: &Reader, bytes: &[u8]) {
-        let now = Timestamp::now().millis();
-        let done = self.tail().push(reader.stream(), bytes, now);
-        for line in done {
+    /// A last line without an end is one, too.
+    fn finish(&mut self) {
+        for line in self.lines.finish(Timestamp::now().millis()) {
             self.log(&line);
         }
     }
@@ -140,25 +132,6 @@ impl Said {
         let mut record = Record::new(Level::Info, text);
         record.generation = Some(self.generation);
         self.sink.log(record);
-    }
-
-    /// What is left to read when the command has ended.
-    fn finish(&self, reader: &Reader) {
-        let mut buffer = [0; 4096];
-        for _ in 0..LAST_WORDS / buffer.len() {
-            let Ok(count @ 1..) = reader.try_read(&mut buffer) else {
-                break;
-            };
-            self.take(reader, &buffer[..count]);
-        }
-        let open = self.tail().finish(Timestamp::now().millis());
-        for line in open {
-            self.log(&line);
-        }
-    }
-
-    fn last(&self) -> Vec<String> {
-        self.tail().last(REPORTED).map(Line::to_string).collect()
     }
 }
 
@@ -186,12 +159,46 @@ impl Master {
             env: self.hook_environment(hook, generation, reason),
             ..Plan::default()
         };
+        if hook.decides() {
+            return self.begin_hook(hook, generation, plan);
+        }
+        let waiting = Waiting {
+            hook,
+            generation,
+            plan,
+        };
+        if let Some(dropped) = self.hooks.wait(waiting) {
+            let why = format!("was not run: {WAITING_MAX} later ones wait for one that still runs");
+            self.hook_failed(hook, dropped.generation, why, Vec::new());
+        }
+        self.begin_waiting(hook);
+    }
+
+    /// Begins with those that wait, until one of the kind runs.
+    fn begin_waiting(&mut self, hook: Hook) {
+        while let Some(next) = self.hooks.next_of(hook) {
+            self.begin_hook(hook, next.generation, next.plan);
+        }
+    }
+
+    fn begin_hook(&mut self, hook: Hook, generation: GenerationNumber, plan: Plan) {
         self.tell(&Event::HookStarted {
             hook: hook.name().to_owned(),
             generation,
         });
         if let Err(why) = self.start_hook(hook, generation, plan) {
             let why = format!("could not be started: {why}");
+            self.hook_failed(hook, generation, why, Vec::new());
+        }
+    }
+
+    /// The service ends, and nothing begins any more.
+    pub(super) fn forget_waiting_hooks(&mut self) {
+        for Waiting {
+            hook, generation, ..
+        } in std::mem::take(&mut self.hooks.waiting)
+        {
+            let why = "was not run: the service ends".to_owned();
             self.hook_failed(hook, generation, why, Vec::new());
         }
     }
@@ -228,91 +235,57 @@ impl Master {
         plan: Plan,
     ) -> Result<(), String> {
         let release = Release::resolve(plan).map_err(|error| error.to_string())?;
-        let (reader, output) = short_pipe().map_err(|error| format!("no pipe: {error}"))?;
-        let request = LaunchRequest {
-            release: &release,
-            argv: release.argv().to_vec(),
-            env: release.env().to_vec(),
-            stdout: output.as_fd(),
-            stderr: output.as_fd(),
-            listeners: Vec::new(),
-            group: None,
-            limits: &[],
-            announced: false,
-        };
-        let launched = self.launcher.launch(&request);
-        let Launched { child, report } = launched.map_err(|error| error.to_string())?;
+        let (argv, env) = (release.argv().to_vec(), release.env().to_vec());
+        let errand = self.errands.start(&self.launcher, &release, argv, env);
+        let errand = errand.map_err(|error| error.to_string())?;
         self.hooks.next += 1;
         let id = RunId(self.hooks.next);
-        let inputs = self.inputs.clone();
-        tokio::spawn(async move {
-            let outcome = report.outcome().await;
-            inputs.send(Input::Hook(id, outcome)).await.is_ok()
-        });
-        let said = Arc::new(Said {
-            hook,
-            generation,
-            tail: Mutex::new(Tail::default()),
-            sink: self.sink.clone(),
-        });
-        let reader = Arc::new(reader);
-        let reading = tokio::spawn(listen(said.clone(), reader.clone()));
         self.hooks.running.push(Run {
             id,
             hook,
             generation,
-            child,
+            child: errand.child(),
             began: Instant::now(),
-            timed_out: false,
             needless: false,
-            launched: None,
-            exit: None,
-            said,
-            reader,
-            reading: reading.abort_handle(),
+        });
+        let mut said = Said {
+            hook,
+            generation,
+            lines: Tail::with_capacity(0),
+            sink: self.sink.clone(),
+        };
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let done = errand.done(PATIENCE, |bytes| said.take(bytes)).await;
+            said.finish();
+            inputs.send(Input::Hook(id, done)).await.is_ok()
         });
         Ok(())
     }
 
-    pub(super) fn on_hook_launched(&mut self, id: RunId, outcome: Result<(), LaunchFailure>) {
-        let run = self.hooks.running.iter_mut().find(|run| run.id == id);
-        if let Some(run) = run {
-            run.launched = Some(outcome);
+    /// The command of a hook came to its end.
+    pub(super) fn on_hook_done(&mut self, id: RunId, done: &Done) {
+        let mut running = self.hooks.running.iter();
+        let Some(place) = running.position(|run| run.id == id) else {
+            return;
+        };
+        let run = self.hooks.running.remove(place);
+        if let Some(left) = done.left_behind() {
+            let name = run.hook.name();
+            self.warn(format!(
+                "hook {name} {left}; what is to stay is started by systemd-run(1)"
+            ));
         }
-        self.conclude_hooks();
+        if !run.needless {
+            self.hook_ended(&run, done);
+        }
+        self.begin_waiting(run.hook);
     }
 
-    /// One of the hooks' processes ended.
-    pub(super) fn on_hook_exit(&mut self, pid: i32) {
-        let run = self.hooks.running.iter_mut();
-        if let Some(run) = run.into_iter().find(|run| run.child.pid() == pid)
-            && let Ok(Some(exit)) = run.child.reap()
-        {
-            run.exit = Some(exit);
-        }
-        self.conclude_hooks();
-    }
-
-    /// Takes those that ended, and whose launcher has said how they began.
-    fn conclude_hooks(&mut self) {
-        let over = |run: &mut Run| run.exit.is_some() && run.launched.is_some();
-        let done: Vec<Run> = self.hooks.running.extract_if(.., over).collect();
-        for run in done {
-            run.reading.abort();
-            run.said.finish(&run.reader);
-            // Whatever it left behind in its group ends with it.
-            run.kill();
-            self.hook_ended(run);
-        }
-    }
-
-    fn hook_ended(&mut self, run: Run) {
+    fn hook_ended(&mut self, run: &Run, done: &Done) {
         let (hook, generation) = (run.hook, run.generation);
-        let why = match (run.launched, run.exit) {
-            _ if run.needless => return,
-            (Some(Err(failure)), _) => format!("could not be started: {failure}"),
-            _ if run.timed_out => format!("was not done within {}", Span(millis(PATIENCE))),
-            (_, Some(Exit::Code(0))) => {
+        let why = match done.outcome() {
+            Outcome::Exited(exit) if exit.is_success() => {
                 self.tell(&Event::HookEnded {
                     hook: hook.name().to_owned(),
                     generation,
@@ -320,13 +293,12 @@ impl Master {
                 });
                 return self.hook_agrees(hook, generation);
             }
-            (_, exit) => {
-                let exit = exit.map_or_else(String::new, |exit| exit.to_string());
-                format!("ended with {exit}")
-            }
+            Outcome::Exited(exit) => format!("ended with {exit}"),
+            Outcome::TimedOut => format!("was not done within {}", Span(millis(PATIENCE))),
+            Outcome::NotStarted(failure) => format!("could not be started: {failure}"),
+            Outcome::Lost(why) => format!("ended in a way that nobody knows: {why}"),
         };
-        let said = run.said.last();
-        self.hook_failed(hook, generation, why, said);
+        self.hook_failed(hook, generation, why, done.last_lines(REPORTED));
     }
 
     fn hook_agrees(&mut self, hook: Hook, generation: GenerationNumber) {
@@ -362,19 +334,13 @@ impl Master {
         }
     }
 
-    /// Ends those whose time is over, and those whose answer nobody needs: their
-    /// upgrade was aborted, promoted, or the service stops.
+    /// Ends those whose answer nobody needs: their upgrade was aborted, promoted, or the service stops.
     pub(super) fn look_at_hooks(&mut self) {
-        let now = Instant::now();
         let (_, target) = self.fleet.rollout();
         for run in &mut self.hooks.running {
-            if run.is_killed() || run.exit.is_some() {
-                continue;
-            }
-            run.needless = run.hook.decides() && target != Some(run.generation);
-            run.timed_out = !run.needless && now >= run.began + PATIENCE;
-            if run.is_killed() {
-                run.kill();
+            if run.hook.decides() && target != Some(run.generation) && !run.needless {
+                run.needless = true;
+                run.child.kill();
             }
         }
         let kept = &self.generations;
@@ -382,22 +348,36 @@ impl Master {
             .refusals
             .retain(|number, _| kept.contains_key(number));
     }
-
-    /// The master ends: so does everything that it started.
-    pub(super) fn end_hooks(&mut self) {
-        for run in &self.hooks.running {
-            run.kill();
-        }
-    }
 }
 
-/// Reads until nobody holds the other end.
-async fn listen(said: Arc<Said>, reader: Arc<Reader>) {
-    while let Ok(bytes) = reader.next().await {
-        if bytes.is_empty() {
-            return;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(hook: Hook, generation: GenerationNumber) -> Waiting {
+        Waiting {
+            hook,
+            generation,
+            plan: Plan::default(),
         }
-        said.take(&reader, &bytes);
-        tokio::task::yield_now().await;
+    }
+
+    #[test]
+    fn the_oldest_of_a_kind_makes_room_and_other_kinds_wait_by_themselves() {
+        let mut hooks = Hooks::default();
+        assert!(hooks.wait(waiting(Hook::PostDrain, 1)).is_none());
+        for generation in 2..18 {
+            assert!(hooks.wait(waiting(Hook::OnFailure, generation)).is_none());
+        }
+        let dropped = hooks.wait(waiting(Hook::OnFailure, 18));
+        assert_eq!(dropped.map(|it| it.generation), Some(2));
+        let order = |hooks: &mut Hooks, hook| {
+            let next = std::iter::from_fn(|| hooks.next_of(hook));
+            next.map(|it| it.generation).collect::<Vec<_>>()
+        };
+        let failures = order(&mut hooks, Hook::OnFailure);
+        assert_eq!(failures, (3..19).collect::<Vec<_>>());
+        assert_eq!(order(&mut hooks, Hook::PostDrain), [1]);
+        assert!(hooks.waiting.is_empty());
     }
 }

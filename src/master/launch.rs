@@ -16,7 +16,7 @@ use crate::config::{PROBE, WorkerOutput};
 use crate::control::Event;
 use crate::fleet::{self, Ending, ReleaseId, WorkerId};
 use crate::process::{
-    LaunchFailure, LaunchRequest, Launched, Pipes, Reader, Release, Resource, Stream,
+    LaunchFailure, LaunchRequest, Launched, Mark, Pipes, Reader, Release, Resource, Stream, nonce,
     private_directory,
 };
 use crate::readiness::notify::{Socket, Store};
@@ -312,7 +312,7 @@ impl Master {
         let generation = self.generations.get(&id.generation);
         let label = generation.and_then(|generation| generation.label.clone());
         set("HANDOVER_RELEASE", label.unwrap_or_default());
-        set("HANDOVER_NONCE", worker.nonce.clone());
+        set(Mark::Worker.variable(), worker.nonce.clone());
         env
     }
 
@@ -400,17 +400,4 @@ fn cannot_fork(error: &io::Error) -> String {
         _ => "",
     };
     format!("starting a process failed: {error}{hint}")
-}
-
-/// 128 random bits, in hex: marks a worker and its descendants.
-fn nonce() -> String {
-    let mut bytes = [0_u8; 16];
-    // Without the pool (early boot) it is still unique enough to mark with.
-    if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).is_err() {
-        let now = crate::control::Timestamp::now().millis();
-        bytes[..8].copy_from_slice(&now.to_le_bytes());
-        let pid = u64::from(std::process::id());
-        bytes[8..].copy_from_slice(&pid.to_le_bytes());
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

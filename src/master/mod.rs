@@ -75,6 +75,7 @@ mod holders;
 mod hooks;
 mod kept;
 mod launch;
+mod leftovers;
 mod lineup;
 mod listeners;
 mod lookup;
@@ -86,6 +87,7 @@ mod operations;
 mod output;
 mod outside;
 mod probing;
+mod program;
 mod releases;
 mod request;
 mod room;
@@ -117,7 +119,7 @@ use crate::config::{Address, Config, Loaded, Sources};
 use crate::control::{ControlDoor, Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
-use crate::process::{LaunchFailure, Launcher};
+use crate::process::{Done, Errands, LaunchFailure, Launcher};
 use crate::readiness::notify::Datagram;
 use crate::sockets::{Arranged, Listener};
 use crate::systemd::Notifier;
@@ -147,8 +149,8 @@ enum Input {
     Group(groups::Notice),
     /// A probe of a worker came to its end.
     Asked(asking::Question, asking::Reply),
-    /// The command of this hook was executed, or could not be.
-    Hook(hooks::RunId, Result<(), LaunchFailure>),
+    /// The command of this hook came to its end.
+    Hook(hooks::RunId, Done),
     /// Something may have happened to the runtime directory.
     RuntimeDir,
     /// A count of connections came to its end.
@@ -160,7 +162,7 @@ enum Input {
     /// The program may have changed on disk.
     ProgramChanged,
     /// What a thread found at these paths.
-    ProgramSeen(Vec<PathBuf>, on_change::Look),
+    ProgramSeen(Vec<PathBuf>, program::Look),
     /// In this directory, on the way to the program, nothing can be watched.
     ProgramClosed(PathBuf),
     /// The program cannot be watched any more.
@@ -190,6 +192,8 @@ struct Master {
     /// None while the number of workers is the config's.
     scaled: Option<steps::Scaled>,
     hooks: hooks::Hooks,
+    /// Commands that run: those of hooks and of probes.
+    errands: Errands,
     binding: binding::Binding,
     on_change: on_change::OnChange,
     workers: Workers,

@@ -5,18 +5,14 @@
 //! once, and what serves, is on its way or failed before is no change.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::hash::Hasher as _;
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::program::{Content, Look, Seen, look, watched_paths};
 use super::{Input, Master};
 use crate::control::{Caller, Event, OperationRequest, UpgradeRequest};
 use crate::fleet::GenerationNumber;
@@ -34,22 +30,6 @@ const UNCLOSED: Duration = Duration::from_secs(5);
 
 /// Looks and failures that are remembered.
 const REMEMBERED: usize = 16;
-
-/// The program as it was found on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Which file it was.
-    identity: Identity,
-    content: Content,
-}
-
-/// What is compared: where the paths lead, and what is in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Content {
-    places: Vec<PathBuf>,
-    size: u64,
-    sum: u64,
-}
 
 /// What to do about a look.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,9 +57,6 @@ pub(super) struct OnChange {
     /// Why the last look saw nothing, where people were told.
     unseen: Option<String>,
 }
-
-/// A look: what is there, nothing where nothing is, or why it cannot be seen.
-pub(super) type Look = Result<Option<Seen>, String>;
 
 impl OnChange {
     /// Takes a look; `at_work` are the programs that serve or are on their way.
@@ -264,15 +241,6 @@ impl Master {
     }
 }
 
-/// The program's path before links are followed, and the working directory's where the config names one.
-fn watched_paths(release: &Release) -> Vec<PathBuf> {
-    let directory = release.plan().directory.as_deref();
-    let directory = directory.and_then(|it| std::path::absolute(it).ok());
-    let own = directory.clone().or_else(|| std::env::current_dir().ok());
-    let program = own.unwrap_or_default().join(release.searched());
-    [program].into_iter().chain(directory).collect()
-}
-
 /// Tells the loop each time that it is quiet again.
 async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender<Input>) {
     let mut quiet_at: Option<Instant> = None;
@@ -310,67 +278,6 @@ async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender
                     return;
                 }
             }
-        }
-    }
-}
-
-/// What is at the paths; none where the program is no file.
-fn look(paths: &[PathBuf]) -> Look {
-    let mut places = Vec::new();
-    for path in paths {
-        match path.canonicalize() {
-            Ok(place) => places.push(place),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                return Ok(None);
-            }
-            // A loop of links, a directory that cannot be searched.
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        }
-    }
-    Ok(read(places))
-}
-
-/// What is in the file at the first of these places.
-fn read(places: Vec<PathBuf>) -> Option<Seen> {
-    let path = places.first()?;
-    let mut options = OpenOptions::new();
-    // Not to wait for the other end of a FIFO.
-    options
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    let mut hasher = std::hash::DefaultHasher::new();
-    let meta = match options.open(path) {
-        Ok(mut file) => {
-            let meta = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            read_into(&mut hasher, &mut file)?;
-            meta
-        }
-        // What may be executed and not read: by what its directory says.
-        Err(_) => {
-            let meta = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            for number in [meta.ino(), meta.mtime().cast_unsigned(), meta.size()] {
-                hasher.write_u64(number);
-            }
-            meta
-        }
-    };
-    let identity = Identity::from_metadata(&meta);
-    let content = Content {
-        places,
-        size: meta.size(),
-        sum: hasher.finish(),
-    };
-    Some(Seen { identity, content })
-}
-
-fn read_into(hasher: &mut impl std::hash::Hasher, file: &mut File) -> Option<()> {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(()),
-            length => hasher.write(&buffer[..length]),
         }
     }
 }
@@ -494,7 +401,7 @@ mod tests {
         let mut open = None;
         let (whole, half) = tokio::join!(
             quiet_after(|path| std::fs::write(path, "whole").unwrap()),
-            quiet_after(|path| open = Some(File::create(path).unwrap())),
+            quiet_after(|path| open = Some(std::fs::File::create(path).unwrap())),
         );
         assert!((QUIET..UNCLOSED).contains(&whole), "{whole:?}");
         assert!(half >= UNCLOSED, "{half:?}");

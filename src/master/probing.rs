@@ -46,7 +46,7 @@ pub(super) struct Asked {
     serial: u64,
     weight: u32,
     /// The process of a probe by `exec:` that is under way.
-    errand: Option<i32>,
+    errand: Option<Arc<Child>>,
     /// How many failed in a row.
     pub(super) failures: u32,
     pause: Duration,
@@ -58,8 +58,6 @@ pub(super) struct Probing {
     asked: BTreeMap<WorkerId, Asked>,
     due: BTreeSet<(Instant, WorkerId)>,
     weight: u32,
-    /// Processes of probes, also of those whose worker is gone: they are ours to reap.
-    errands: BTreeMap<i32, Arc<Child>>,
     serial: u64,
     /// After whom the next look goes on, and when it is.
     pub(super) astray: Option<(Instant, Option<WorkerId>)>,
@@ -97,19 +95,14 @@ impl Probing {
         if let Some(due) = asked.due {
             self.due.remove(&(due, id));
         }
-        if let Some(child) = asked.errand.and_then(|pid| self.errands.get(&pid)) {
+        if let Some(child) = asked.errand {
             // It may have ended by itself; then its end is on its way.
-            drop(child.signal_group(nix::libc::SIGKILL));
+            child.kill();
         }
     }
 
     pub(super) fn get(&self, id: WorkerId) -> Option<&Asked> {
         self.asked.get(&id)
-    }
-
-    /// Whether this child of ours was started to ask a worker.
-    pub(super) fn is_errand(&self, pid: i32) -> bool {
-        self.errands.contains_key(&pid)
     }
 
     /// When somebody is to be asked, as far as there is room for it.
@@ -141,22 +134,17 @@ impl Probing {
         self.serial += 1;
         let weight = weight_of(probe);
         self.weight += weight;
-        let pid = child.as_ref().map(|child| child.pid());
-        self.errands.extend(pid.zip(child));
         if let Some(asked) = self.asked.get_mut(&id) {
             asked.serial = self.serial;
             asked.weight = weight;
-            asked.errand = pid;
+            asked.errand = child;
         }
         self.serial
     }
 
     /// A probe came to its end, whoever it was for.
-    pub(super) fn ended(&mut self, probe: &Probe, errand: Option<i32>) {
+    pub(super) fn ended(&mut self, probe: &Probe) {
         self.weight = self.weight.saturating_sub(weight_of(probe));
-        if let Some(pid) = errand {
-            self.errands.remove(&pid);
-        }
     }
 
     /// The worker whose probe this was, if it still is asked for the same.
@@ -306,7 +294,7 @@ mod tests {
         for _ in 0..1000 {
             let id = probing.pop_due(start).expect("all at once");
             let serial = probing.started(id, &http(), None);
-            probing.ended(&http(), None);
+            probing.ended(&http());
             assert!(probing.of(id, serial).is_some());
             probing.spread(id, interval, start);
         }
@@ -315,7 +303,7 @@ mod tests {
         while let Some(due) = probing.next_due().filter(|due| *due < start + interval * 4) {
             let id = probing.pop_due(due).expect("it is due");
             let serial = probing.started(id, &http(), None);
-            probing.ended(&http(), None);
+            probing.ended(&http());
             assert!(probing.of(id, serial).is_some());
             *counts.entry((due - start).as_millis() / 100).or_default() += 1;
             probing.later(id, due, interval, due);
@@ -343,7 +331,7 @@ mod tests {
         assert!((200..=256).contains(&running.len()), "{}", running.len());
         assert_eq!(probing.next_due(), None, "the loop may sleep");
         let (id, serial) = running[0];
-        probing.ended(&http(), None);
+        probing.ended(&http());
         assert!(probing.of(id, serial).is_some());
         probing.again(id, start);
         assert!(probing.pop_due(start).is_some_and(|next| next != id));
@@ -373,7 +361,7 @@ mod tests {
         for _ in 0..10 {
             let id = probing.pop_due(now).expect("it is due");
             probing.started(id, &http(), None);
-            probing.ended(&http(), None);
+            probing.ended(&http());
             probing.again(id, now);
             let next = probing.next_due().expect("it waits");
             pauses.push((next - now).as_millis());

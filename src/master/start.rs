@@ -265,6 +265,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         request: parts.request,
         scaled: None,
         hooks: super::hooks::Hooks::default(),
+        errands: crate::process::Errands::default(),
         binding: super::binding::Binding::default(),
         on_change: super::on_change::OnChange::default(),
         workers: Workers::default(),

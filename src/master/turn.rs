@@ -88,7 +88,7 @@ impl Master {
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::Group(notice) => self.on_group(notice),
             Input::Asked(question, reply) => self.on_asked(&question, reply),
-            Input::Hook(id, outcome) => self.on_hook_launched(id, outcome),
+            Input::Hook(id, done) => self.on_hook_done(id, &done),
             Input::RuntimeDir => self.mend_runtime(),
             Input::Counted(counter, count) => self.on_counted(counter, count),
             Input::Bound(outcome) => self.on_bound(outcome),
@@ -146,7 +146,6 @@ impl Master {
             self.counting.next(),
             self.workers.next_check(),
             self.next_telling(),
-            self.hooks.next_deadline(),
         ]
         .into_iter()
         .flatten()

@@ -1,6 +1,7 @@
 //! The words for a worker that its probes did not find well.
 
 use super::Master;
+use super::asking::Question;
 use crate::config::{Probe, ReadyOn};
 use crate::fleet::WorkerId;
 use crate::readiness::Advice;
@@ -16,6 +17,21 @@ impl Master {
             .get(id)
             .and_then(|worker| worker.probe.as_ref());
         own.is_none_or(|own| own.listener.untaken().unwrap_or(0) == 0)
+    }
+
+    /// A check that leaves processes behind does so each time: that is told once a generation.
+    pub(super) fn tell_of_left_by_check(&mut self, question: &Question) {
+        let id = question.id;
+        let info = self.generations.get_mut(&id.generation);
+        let (Some(left), Some(info)) = (&question.left, info) else {
+            return;
+        };
+        if !std::mem::replace(&mut info.left_by_check_told, true) {
+            let check = named(&question.probe);
+            self.warn(format!(
+                "check {check} of worker {id} {left}; what a check starts ends with it (told once a generation)"
+            ));
+        }
     }
 
     /// The words for a worker that serves its own listeners and not the one for probes, where that is so.

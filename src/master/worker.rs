@@ -271,6 +271,8 @@ pub(super) struct GenerationInfo {
     pub(super) cut: Option<u64>,
     /// People were told that its program does not handle the drain signal.
     pub(super) unhandled_told: bool,
+    /// People were told that its check leaves processes behind.
+    pub(super) left_by_check_told: bool,
 }
 
 impl GenerationInfo {
@@ -316,6 +318,7 @@ impl GenerationInfo {
             drains_since: None,
             cut: Some(0),
             unhandled_told: false,
+            left_by_check_told: false,
         }
     }
 }

@@ -139,6 +139,13 @@ impl Child {
         }
     }
 
+    /// Ends the process and its whole group at once, by SIGKILL. The process is told by itself too, since it may have left
+    /// the group that it began with. Who is gone already needs no signal, and who became another user's takes none.
+    pub fn kill(&self) {
+        let _ = self.signal_group(nix::libc::SIGKILL);
+        let _ = self.signal(nix::libc::SIGKILL);
+    }
+
     /// By number, which is ours as long as the leader is our unreaped child: nobody else reaps here.
     fn signal_group_by_number(&self, signal: i32) -> io::Result<()> {
         if self.reaped.load(Ordering::Acquire) {

@@ -100,3 +100,19 @@ fn real_time_signals_and_unknown_ones() {
     child.signal(36).unwrap();
     assert_eq!(ended(&child).to_string(), "killed by SIGRTMIN+2");
 }
+
+#[test]
+fn a_leader_that_left_its_group_is_killed_with_it() {
+    for anchor in BOTH {
+        let script = "sleep 600 & exec /usr/bin/python3 -uc 'import os, time\n\
+                      os.setpgid(0, os.getpgid(os.getppid()))\n\
+                      print(\"out\")\n\
+                      time.sleep(600)'";
+        let (child, line) = shell(script, anchor);
+        assert_eq!(line, "out");
+        child.kill();
+        let exit = ended(&child);
+        assert_eq!(exit.to_string(), "killed by SIGKILL");
+        until("its group's end", || child.group_is_empty());
+    }
+}

@@ -24,6 +24,7 @@ mod follow;
 mod identity;
 mod launcher;
 mod limits;
+mod nonce;
 mod output;
 mod owner;
 mod pinned;
@@ -46,7 +47,7 @@ pub use cgroup::{
 };
 pub use child::{Child, require_pidfds};
 pub use elf::{Elf, fuzz as fuzz_elf};
-pub use errand::{Done, Errand};
+pub use errand::{Done, Errand, Errands, Outcome};
 pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use follow::{Follow, Stir};
@@ -55,6 +56,7 @@ pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{
     Nofile, Resource, UNLIMITED, UnknownResource, is_scarce, nofile_limit, raise_nofile,
 };
+pub use nonce::{Mark, nonce};
 pub use output::{Pipes, Reader, Writers, short_pipe};
 pub use owner::{
     Owner, OwnerError, gid_of, may_give_to, private_directory, remove_private, unknown_owner,
@@ -62,7 +64,7 @@ pub use owner::{
 pub use pinned::Pinned;
 pub use pollable::pollable;
 pub use procfs::{Stat, is_descendant, parent, parse_stat};
-pub use reap::{Reaped, adopted, become_subreaper, orphans, reap_ready};
+pub use reap::{Reaped, adopted, become_subreaper, may_have_orphans, orphans, reap_ready};
 pub use release::{Plan, Release};
 pub use resolve::{ResolveError, Unresolved};
 pub use role::launcher_main;

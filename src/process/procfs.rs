@@ -75,6 +75,32 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(buffer.get(..length)?)
 }
 
+/// What a process has for an environment of which nothing could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoEnvironment {
+    /// It has none: a kernel thread, or it is gone.
+    Never,
+    /// It is empty. In the last moment of an `execve` it seems to be.
+    Empty,
+    /// In the middle of an `execve` that of one program is gone and that of the next is not there yet.
+    Coming,
+}
+
+/// Why nothing could be read of its environment.
+pub(super) fn no_environment(pid: i32) -> NoEnvironment {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    let fields = String::from_utf8_lossy(after_name);
+    // State, the first, is field 3 of the line; vsize is 23, env_start 50, env_end 51.
+    let mut fields = fields.split_ascii_whitespace();
+    let (vsize, start, end) = (fields.nth(20), fields.nth(26), fields.next());
+    match vsize {
+        None | Some("0") => NoEnvironment::Never,
+        _ if start == end && end != Some("0") => NoEnvironment::Empty,
+        _ => NoEnvironment::Coming,
+    }
+}
+
 /// Whether `pid` descends from `ancestor` (or is it); `None` when `pid` is gone.
 ///
 /// A look at each parent on the way up. A process whose parents ended was given
@@ -117,16 +143,29 @@ pub(super) fn children() -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for thread in numbers(Path::new("/proc/self/task"))? {
         match std::fs::read_to_string(format!("/proc/self/task/{thread}/children")) {
-            Ok(list) => found.extend(
-                list.split_ascii_whitespace()
-                    .filter_map(|n| n.parse::<i32>().ok()),
-            ),
+            Ok(list) => found.extend(listed(&list)),
             // A kernel without CONFIG_PROC_CHILDREN: look at everyone.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return children_by_scan(),
             Err(error) => return Err(error),
         }
     }
     Ok(found)
+}
+
+/// Our children that were not started by us but given to us when their parents ended: the kernel gives an orphan to the
+/// first living thread of its new parent (find_new_reaper, kernel/exit.c), the main one, and lists a child with the
+/// thread that started it or was given it. One short file, whatever else is running.
+///
+/// # Errors
+/// What open(2) says: EMFILE; ENOENT on a kernel without CONFIG_PROC_CHILDREN.
+pub(super) fn given_children() -> io::Result<Vec<i32>> {
+    let main = std::process::id();
+    let list = std::fs::read_to_string(format!("/proc/self/task/{main}/children"))?;
+    Ok(listed(&list).collect())
+}
+
+fn listed(list: &str) -> impl Iterator<Item = i32> {
+    list.split_ascii_whitespace().filter_map(|n| n.parse().ok())
 }
 
 fn children_by_scan() -> io::Result<Vec<i32>> {
@@ -156,6 +195,28 @@ mod tests {
         assert_eq!(seen.pid, me);
         assert!(seen.start_time > 0 && seen.ppid > 0 && !seen.is_dead());
         assert!(pids().contains(&me));
+    }
+
+    #[test]
+    fn why_there_is_no_environment_is_told() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(
+            no_environment(me),
+            NoEnvironment::Coming,
+            "as if it had none"
+        );
+        assert_eq!(no_environment(0), NoEnvironment::Never);
+        let mut bare = std::process::Command::new("/bin/sleep");
+        let mut bare = bare.arg("60").env_clear().spawn().unwrap();
+        let pid = i32::try_from(bare.id()).unwrap();
+        // It may be in its execve still, for a moment.
+        let begun = std::time::Instant::now();
+        while no_environment(pid) != NoEnvironment::Empty {
+            assert!(begun.elapsed().as_secs() < 30);
+            std::thread::yield_now();
+        }
+        bare.kill().unwrap();
+        bare.wait().unwrap();
     }
 
     #[test]

@@ -73,6 +73,13 @@ pub fn orphans(known: impl Fn(i32) -> bool) -> Vec<(i32, String)> {
     living.map(|stat| (stat.pid, stat.comm)).collect()
 }
 
+/// Whether somebody may be there who lost its parent below us and whom `known` does not know: one short file tells, as
+/// a rule that nobody is. Where it cannot be read, somebody may be.
+pub fn may_have_orphans(known: impl Fn(i32) -> bool) -> bool {
+    let given = procfs::given_children();
+    given.map_or(true, |given| given.into_iter().any(|pid| !known(pid)))
+}
+
 /// The living children of this process that `known` does not know: what descendants left behind.
 pub fn adopted(known: impl Fn(i32) -> bool) -> Vec<Stat> {
     let children = procfs::children().unwrap_or_default();

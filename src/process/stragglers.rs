@@ -1,19 +1,14 @@
-//! Who is left of a worker: members of its process group, and processes that carry its nonce.
+//! Who is left of a worker or an errand: members of its process group, and processes that carry its nonce.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::nonce::Mark;
 use super::place::pidfd_signal;
 use super::procfs;
-
-/// The variable that marks a worker and its descendants.
-const NONCE: &[u8] = b"HANDOVER_NONCE=";
-/// The kernel gives arguments and environment at most 6 MiB (three quarters of 8 MiB, execve(2)).
-const ENVIRON_MAX: u64 = 6 << 20;
 
 /// A process that was found, held by a pidfd that was opened before it was looked at a last time.
 #[derive(Debug)]
@@ -56,16 +51,16 @@ pub(super) fn living_members(group: i32) -> Vec<i32> {
         .collect()
 }
 
-/// Every living process whose environment (as it was at its `execve`) carries one of `nonces`. One look at
+/// Every living process whose environment (as it was at its `execve`) carries one of `nonces` as this mark. One look at
 /// every process, however many nonces. Processes whose environment we may not read are left out;
 /// this process is too.
-pub fn nonce_processes(nonces: &HashSet<String>) -> Vec<Stray> {
+pub fn nonce_processes(mark: Mark, nonces: &HashSet<String>) -> Vec<Stray> {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
     if nonces.is_empty() {
         return Vec::new();
     }
     let carries = |pid: i32| {
-        let nonce = nonce_of(pid).filter(|nonce| nonces.contains(nonce))?;
+        let nonce = mark.of(pid).filter(|nonce| nonces.contains(nonce))?;
         let stat = procfs::stat(pid).filter(|s| !s.is_dead())?;
         Some((stat.comm, Some(nonce)))
     };
@@ -93,58 +88,11 @@ pub(super) fn hold(pid: i32, look: impl Fn() -> Option<(String, Option<String>)>
     }
 }
 
-fn nonce_of(pid: i32) -> Option<String> {
-    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
-    find_nonce(file.take(ENVIRON_MAX))
-}
-
-/// The value of the first `HANDOVER_NONCE=` in an environment block. Reads in pieces: most
-/// workers have it in the first. A value may be at most 256 bytes.
-fn find_nonce(mut from: impl Read) -> Option<String> {
-    const PIECE: usize = 16 * 1024;
-    const VALUE_MAX: usize = 256;
-    let mut held: Vec<u8> = Vec::new();
-    let mut starts_entry = true;
-    loop {
-        let old = held.len();
-        held.resize(old + PIECE, 0);
-        let got = from.read(held.get_mut(old..)?).ok()?;
-        held.truncate(old + got);
-        let end = got == 0;
-        // Take whole entries off the front; the last, perhaps unfinished, one stays.
-        while let Some(length) = held
-            .iter()
-            .position(|b| *b == 0)
-            .or((end && !held.is_empty()).then_some(held.len()))
-        {
-            let value = held
-                .get(..length)?
-                .strip_prefix(NONCE)
-                .filter(|v| starts_entry && v.len() <= VALUE_MAX);
-            if let Some(value) = value {
-                return String::from_utf8(value.to_vec()).ok();
-            }
-            held.drain(..(length + 1).min(held.len()));
-            starts_entry = true;
-        }
-        if end {
-            return None;
-        }
-        // An entry too long to be ours: forget it up to its end.
-        if held.len() > NONCE.len() + VALUE_MAX {
-            held.clear();
-            starts_entry = false;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
-
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -168,7 +116,7 @@ mod tests {
         let unique = |name: &str| format!("{name}-{}", std::process::id());
         let mut children = ["one", "two", "other"].map(|name| sleeper(&unique(name)));
         let wanted = HashSet::from([unique("one"), unique("two")]);
-        let found = nonce_processes(&wanted);
+        let found = nonce_processes(Mark::Worker, &wanted);
         let mut pids: Vec<_> = found.iter().map(|s| s.pid.cast_unsigned()).collect();
         pids.sort_unstable();
         let mut expected: Vec<_> = children.iter().take(2).map(Child::id).collect();
@@ -181,7 +129,7 @@ mod tests {
         for child in &mut children {
             child.wait().unwrap();
         }
-        assert!(nonce_processes(&wanted).is_empty());
+        assert!(nonce_processes(Mark::Worker, &wanted).is_empty());
         assert!(
             found.iter().all(|s| s.signal(9).is_err()),
             "and nobody else is hit"
@@ -197,41 +145,5 @@ mod tests {
         members[0].signal(9).unwrap();
         child.wait().unwrap();
         assert!(group_members(child.id().cast_signed()).is_empty());
-    }
-
-    /// Hands out at most `1..` bytes at a time.
-    struct Dribble<'a>(&'a [u8], usize);
-
-    impl Read for Dribble<'_> {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            let n = self.0.len().min(self.1).min(into.len());
-            into[..n].copy_from_slice(&self.0[..n]);
-            self.0 = &self.0[n..];
-            Ok(n)
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_nonce_is_found_wherever_it_stands(
-            before in prop::collection::vec("[A-Z]{1,8}=[a-z]{0,600}", 0..20),
-            after in prop::collection::vec("[A-Z]{1,8}=[a-z]{0,600}", 0..5),
-            nonce in "[0-9a-f]{1,32}",
-            there: bool,
-            step in 1_usize..20_000,
-        ) {
-            let mut entries = before;
-            entries.push(format!("X_HANDOVER_NONCE={nonce}x"));
-            if there { entries.push(format!("HANDOVER_NONCE={nonce}")); }
-            entries.extend(after);
-            let mut block = entries.join("\0").into_bytes();
-            block.push(0);
-            prop_assert_eq!(find_nonce(Dribble(&block, step)), there.then_some(nonce));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000), step in 1_usize..50) {
-            let _ = find_nonce(Dribble(&bytes, step));
-        }
     }
 }

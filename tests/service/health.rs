@@ -589,3 +589,34 @@ fn a_check_runs_as_the_worker_does() {
         .refused();
     ended.says(1, &["exit status 1: \"nobody /usr 77 0027\""]);
 }
+
+#[test]
+fn a_check_that_starts_a_daemon_leaves_nothing_and_that_is_told_once() {
+    let start = Start::bare(&[]);
+    let (pids, check) = (start.path("pids"), start.path("check"));
+    script(
+        &check,
+        &format!(
+            "#!/bin/sh\nsetsid -f sh -c 'echo $$ >>{0}; exec sleep 600'\n",
+            pids.display()
+        ),
+    );
+    let check = format!("exec:{}", check.display());
+    let service = asked_often(Start::serving(&server()), &check).start();
+    let begun = || {
+        let text = std::fs::read_to_string(&pids).unwrap_or_default();
+        let numbers = text.lines().filter_map(|line| line.parse().ok());
+        numbers.collect::<Vec<i32>>()
+    };
+    eventually("several checks ran", || (begun().len() >= 5).then_some(()));
+    let early = begun();
+    eventually("what they started is gone", || {
+        let gone = |pid: &i32| !Path::new("/proc").join(pid.to_string()).exists();
+        early.iter().all(gone).then_some(())
+    });
+    let said = service.said();
+    let told = said.matches("left 1 process behind, killed: ").count();
+    assert_eq!(told, 1, "{said}");
+    assert!(said.contains("of worker 1.0 left 1 process"), "{said}");
+    service.stop();
+}

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
+use crate::leftovers::Left;
 use crate::support::{Broken, Load, Service, Start, eventually, server};
 
 /// A config whose hooks are shell lines; `$LOG` is a file for what they note.
@@ -160,4 +163,97 @@ fn listeners_go_on_accepting_while_readyz_says_no() {
         assert!(began.elapsed() >= Duration::from_secs(5));
     });
     service.ends();
+}
+
+/// A line that starts a daemon: a process that leaves the hook's group, whose number is in the file once it runs.
+fn daemon(file: &str) -> String {
+    format!(
+        "setsid -f sh -c 'printf %s $$ >$LOG.{file}.new; mv $LOG.{file}.new $LOG.{file}; exec sleep 600'; \
+         until test -e $LOG.{file}; do :; done"
+    )
+}
+
+#[test]
+fn what_a_hook_leaves_behind_ends_with_it_and_is_named() {
+    let service = hooked(&[("pre_upgrade", &daemon("daemon"))]).start();
+    let file = service.path("log.daemon");
+    service.handover("upgrade", &[]).says(0, &[]);
+    let daemon = Left::of(&file);
+    service.wait_said(&format!(
+        "hook pre_upgrade left 1 process behind, killed: sleep (pid {})",
+        daemon.pid()
+    ));
+    eventually("it is gone", || (!daemon.lives()).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn the_daemon_of_an_aborted_hook_ends_with_it() {
+    let script = format!("{}; sleep 601", daemon("daemon"));
+    let service = hooked(&[("pre_upgrade", &script)]).start();
+    let file = service.path("log.daemon");
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| service.handover("upgrade", &[]));
+        let daemon = Left::of(&file);
+        service.handover("abort", &[]).says(0, &[]);
+        upgrade.join().expect("no panic").says(1, &["aborted"]);
+        eventually("it is gone", || (!daemon.lives()).then_some(()));
+        service.wait_said(&format!("killed: sleep (pid {})", daemon.pid()));
+    });
+    service.stop();
+}
+
+#[test]
+fn a_hook_and_its_daemon_end_with_the_service() {
+    let script = format!("{}; sleep 601", daemon("daemon"));
+    let service = hooked(&[("pre_upgrade", &script)]).start();
+    let file = service.path("log.daemon");
+    service.handover("upgrade", &["--no-wait"]).says(0, &[]);
+    let daemon = Left::of(&file);
+    service.stop(); // and asserts that nothing is left
+    assert!(!daemon.lives());
+}
+
+#[test]
+fn failures_wait_for_each_other_and_the_oldest_of_too_many_is_dropped_and_told() {
+    let page = "echo begin $HANDOVER_GENERATION >>$LOG; until test -e $LOG.go; do sleep 0.02; done; \
+                echo end $HANDOVER_GENERATION >>$LOG";
+    let service = hooked(&[("pre_upgrade", "exit 1"), ("on_failure", page)]).start();
+    // The first runs, sixteen wait, and two are too many.
+    for _ in 0..19 {
+        service.handover("upgrade", &[]).says(1, &["pre_upgrade"]);
+    }
+    for generation in [3, 4] {
+        service.wait_said(&format!(
+            "hook on_failure of generation {generation} was not run: 16 later ones wait for one that still runs"
+        ));
+    }
+    assert_eq!(noted(&service), ["begin 2"], "one at a time");
+    std::fs::write(service.path("log.go"), "").expect("a file");
+    let run = std::iter::once(2).chain(5..=20);
+    let expected: Vec<String> = run
+        .flat_map(|number| [format!("begin {number}"), format!("end {number}")])
+        .collect();
+    eventually("all that waited have run", || {
+        (noted(&service).len() == expected.len()).then_some(())
+    });
+    assert_eq!(noted(&service), expected);
+    service.stop();
+}
+
+#[test]
+fn a_stop_tells_which_hooks_were_not_run() {
+    let page = "echo $HANDOVER_GENERATION >>$LOG; sleep 600";
+    let service = hooked(&[("pre_upgrade", "exit 1"), ("on_failure", page)]).start();
+    for _ in 0..2 {
+        service.handover("upgrade", &[]).says(1, &["pre_upgrade"]);
+    }
+    eventually("the first is noted", || {
+        (noted(&service) == ["2"]).then_some(())
+    });
+    service.signal(Signal::SIGTERM);
+    service.ends().says(
+        0,
+        &["hook on_failure of generation 3 was not run: the service ends"],
+    );
 }

@@ -134,3 +134,20 @@ fn the_group_of_a_crashed_worker_has_kill_after_to_end() {
     );
     service.stop();
 }
+
+#[test]
+fn who_lost_its_parents_stands_in_a_list_that_workers_are_not_in() {
+    let start = Start::bare(&[]);
+    let file = start.path("child");
+    let service = Start::serving(&with_child("os.setsid()", "{}", &file)).start();
+    let child = Left::of(&file);
+    let given = || {
+        let list = format!("/proc/{0}/task/{0}/children", service.pid());
+        std::fs::read_to_string(list).expect("it lives")
+    };
+    assert_eq!(service.workers(1).len(), 1);
+    assert_eq!(given(), "", "what makes a look for leftovers cheap");
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    assert_eq!(given().trim(), child.pid().to_string());
+    service.stop();
+}

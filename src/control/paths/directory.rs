@@ -1,12 +1,10 @@
 //! A master's own runtime directory: made, locked, and with its socket.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt,
-};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -15,81 +13,12 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 
+use super::making::{make, make_parents};
+use super::unusable::{PathError, SOCKET_PATH_MAX, io_error};
 use super::{CONTROL_SOCKET, Holder, LOCK, distrust};
 
-/// `sun_path` less its NUL (unix(7)).
-const SOCKET_PATH_MAX: usize = 107;
 /// Connections that may wait until the master's loop comes round.
 const BACKLOG: i32 = 1024;
-
-/// Why a runtime directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum PathError {
-    /// Something could not be made or opened.
-    #[error(
-        "cannot {what} {}: {source}; make it so that this user may write there, or choose another with --runtime-dir",
-        path.display()
-    )]
-    Io {
-        /// "make", "open", "lock".
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Another user could put something else there.
-    #[error(
-        "the runtime directory {} is not safe: {reason}; choose another with --runtime-dir",
-        path.display()
-    )]
-    Unsafe {
-        /// The directory in question: the runtime directory or the one above.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// A live master has it.
-    #[error(
-        "{} belongs to a running master{}: upgrade it with `handover upgrade`, stop it with \
-         `handover stop`, or give this one another --name",
-        path.display(),
-        .holder.as_ref().map_or(String::new(), |h| format!(" ({}, pid {})", h.name, h.pid))
-    )]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// Who has it, where that could be read.
-        holder: Option<Holder>,
-    },
-    /// The control socket's path would not fit into an address.
-    #[error(
-        "{} is {length} bytes long, and the kernel takes {SOCKET_PATH_MAX} for a socket: choose a \
-         shorter --runtime-dir",
-        path.display()
-    )]
-    TooLong {
-        /// The socket's path.
-        path: PathBuf,
-        /// Its length in bytes.
-        length: usize,
-    },
-}
-
-impl PathError {
-    /// Nothing can be made there, by whomever: another place may do.
-    #[must_use]
-    pub fn is_not_writable(&self) -> bool {
-        use io::ErrorKind as E;
-        let Self::Io { source, .. } = self else {
-            return false;
-        };
-        matches!(
-            source.kind(),
-            E::PermissionDenied | E::ReadOnlyFilesystem | E::NotFound | E::NotADirectory
-        )
-    }
-}
 
 /// A runtime directory that is ours: as long as this lives, no other master
 /// can have it.
@@ -252,11 +181,6 @@ fn file_id(path: &Path) -> Option<FileId> {
     Some((meta.dev(), meta.ino()))
 }
 
-fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError {
-    let path = path.to_owned();
-    move |source| PathError::Io { what, path, source }
-}
-
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -274,59 +198,6 @@ fn check_length(path: &Path) -> Result<(), PathError> {
         });
     }
     Ok(())
-}
-
-fn make_parents(parent: &Path, user: u32) -> Result<(), PathError> {
-    // Root's workers may be other users and must pass; a user's are the user.
-    let mode = if user == 0 { 0o755 } else { 0o700 };
-    if parent.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = parent.parent() {
-        make_parents(above, user)?;
-    }
-    // What is there already is looked at later.
-    make_directory(parent, mode)
-        .map(drop)
-        .map_err(io_error("make the directory", parent))
-}
-
-/// Makes one directory with exactly this mode, of which the umask takes no share, and says
-/// whether it was not there before. One that was there stays as it is.
-///
-/// # Errors
-/// As mkdir(2), open(2) and fchmod(2).
-pub fn make_directory(path: &Path, mode: u32) -> io::Result<bool> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        made => made?,
-    }
-    // By descriptor: where others may write above, nobody can have us change something else.
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = rustix::fs::open(path, flags, Mode::empty())?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
-    Ok(true)
-}
-
-fn make(path: &Path, user: u32) -> Result<(), PathError> {
-    if make_directory(path, 0o711).map_err(io_error("make the directory", path))? {
-        return Ok(());
-    }
-    let meta = fs::symlink_metadata(path).map_err(io_error("look at", path))?;
-    let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
-    let reason = if !meta.is_dir() {
-        "it is no directory".to_owned()
-    } else if owner != user && owner != 0 {
-        format!("it belongs to uid {owner}")
-    } else if mode & 0o022 != 0 {
-        format!("others may write to it (mode {mode:04o})")
-    } else {
-        return Ok(());
-    };
-    Err(PathError::Unsafe {
-        path: path.to_owned(),
-        reason,
-    })
 }
 
 fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
