@@ -52,9 +52,14 @@ class Situation:
 def runtimes(built, port):
     python = lambda way: Runtime(f"python {way}", PYTHON, [PYTHON, HERE / "server.py", way])
     nginx = built / "nginx.conf"
+    # Whoever it runs as writes here.
+    own = built / "nginx"
+    own.mkdir(exist_ok=True)
+    own.chmod(0o1777)
+    paths = " ".join(f"{kind}_temp_path {own}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     nginx.write_text(
-        f"daemon off; master_process on; worker_processes 2; pid {built}/nginx.pid; error_log stderr;\n"
-        "events {} http { access_log off; server { "
+        f"daemon off; master_process on; worker_processes 2; pid {own}/pid; error_log stderr;\n"
+        f"events {{}} http {{ access_log off; {paths} server {{ "
         f"listen 127.0.0.1:{port}; location / {{ return 200 'ok'; }} }} }}\n")
     return [
         *map(python, ("accept", "poll", "select", "asyncio")),
