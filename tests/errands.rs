@@ -3,7 +3,10 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use handover::process::{Done, Errand, Errands, Exit, Outcome, become_subreaper, parse_stat};
@@ -249,4 +252,114 @@ fn errands_that_end_together_are_each_told_of_their_own() {
             until("its end", || !lives(pid));
         }
     });
+}
+
+/// Processes that go on in their children: each starts the next, and ends.
+struct Chains {
+    program: PathBuf,
+    /// Each link holds its other end.
+    alive: fs::File,
+}
+
+impl Chains {
+    fn at(place: &Path) -> Self {
+        let (program, alive) = (place.join("chain"), place.join("alive"));
+        script(&program, "#!/bin/sh\necho\nsleep 0.01\n$0 &\n");
+        nix::unistd::mkfifo(&alive, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut options = fs::File::options();
+        let nonblocking = options.read(true).custom_flags(nix::libc::O_NONBLOCK);
+        let alive = nonblocking.open(alive).unwrap();
+        Self { program, alive }
+    }
+
+    /// A script that starts so many, and ends when they went on for some links.
+    fn start(&self, count: usize) -> String {
+        let program = self.program.display();
+        format!(
+            "for i in $(seq {count}); do setsid {program} >{place}/alive 2>/dev/null & done; \
+             until test -e {place}/go; do sleep 0.01; done",
+            place = self.program.parent().unwrap().display(),
+        )
+    }
+
+    /// So many links came into being.
+    fn wait_for(&mut self, links: usize) {
+        let mut seen = 0;
+        until("the chains go on", || {
+            let mut buffer = [0; 256];
+            seen += self.alive.read(&mut buffer).unwrap_or(0);
+            seen >= links
+        });
+    }
+
+    /// Nobody holds the other end any more.
+    fn wait_for_end(&mut self) {
+        until("the end of all chains", || {
+            let mut buffer = [0; 256];
+            self.alive.read(&mut buffer).is_ok_and(|length| length == 0)
+        });
+    }
+}
+
+impl Drop for Chains {
+    fn drop(&mut self) {
+        // Where the test failed they go on until they cannot be executed any more.
+        let _ = fs::remove_file(&self.program);
+    }
+}
+
+/// Others who have nothing to do with it, so that a look at every process takes its time.
+struct Crowd(Vec<std::process::Child>);
+
+impl Crowd {
+    fn of(count: usize) -> Self {
+        let sleep = |_| Command::new("sleep").arg("600").spawn().unwrap();
+        Self((0..count).map(sleep).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn who_goes_on_in_its_children_while_it_is_looked_for_ends_all_the_same() {
+    become_subreaper().unwrap();
+    let _crowd = Crowd::of(200);
+    let place = place();
+    let mut chains = Chains::at(place.path());
+    let left = runtime().block_on(async {
+        let errand = start(&Errands::default(), &chains.start(5));
+        let done = tokio::spawn(errand.done(PATIENCE, |_| ()));
+        tokio::task::yield_now().await;
+        chains.wait_for(50);
+        fs::write(place.path().join("go"), "").unwrap();
+        done.await.unwrap().left_behind().unwrap_or_default()
+    });
+    assert!(
+        left.starts_with("left ") && left.contains("killed: "),
+        "{left}"
+    );
+    assert!(!left.contains("may live on"), "{left}");
+    chains.wait_for_end();
+}
+
+#[test]
+fn the_end_of_all_ends_those_who_go_on_in_their_children() {
+    become_subreaper().unwrap();
+    let _crowd = Crowd::of(200);
+    let place = place();
+    let mut chains = Chains::at(place.path());
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let errands = Errands::default();
+    let _errand = start(&errands, &chains.start(5));
+    chains.wait_for(50);
+    assert!(!errands.end().unfinished);
+    chains.wait_for_end();
 }

@@ -134,9 +134,7 @@ fn f22_a_daemon_that_left_its_group_is_found_by_its_nonce() {
     until("the group's end", || worker.child.group_is_empty());
     let nonces = HashSet::from([nonce.clone()]);
     until("the daemon", || {
-        nonce_processes(Mark::Worker, &nonces)
-            .iter()
-            .any(|s| s.comm == "sleep")
+        nonce_processes(Mark::Worker, &nonces).any(|s| s.comm == "sleep")
     });
     for stray in nonce_processes(Mark::Worker, &nonces) {
         assert_eq!(stray.nonce.as_ref(), Some(&nonce));
@@ -144,7 +142,7 @@ fn f22_a_daemon_that_left_its_group_is_found_by_its_nonce() {
     }
     until("its end", || {
         let _ = reap_ready(|pid| pid == worker.child.pid()).unwrap();
-        nonce_processes(Mark::Worker, &nonces).is_empty()
+        nonce_processes(Mark::Worker, &nonces).next().is_none()
     });
 }
 

@@ -30,7 +30,13 @@ impl Master {
     fn finish(&mut self, failure: Option<Failure>) {
         self.forget_waiting_hooks();
         // Nothing that the master started outlives it.
-        self.errands.end();
+        if self.errands.end().unfinished {
+            self.warn(
+                "what a hook or a check had left behind started others until it was given up to look for them: some \
+                 may live on"
+                    .to_owned(),
+            );
+        }
         self.finished = Some(if failure.is_some() { FAILED } else { 0 });
     }
 

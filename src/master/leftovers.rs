@@ -1,18 +1,25 @@
 //! What workers leave behind: a process group that outlives its leader, what left its group, and orphans.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use super::Master;
+use tokio::sync::mpsc;
+
 use super::groups::is_populated;
 use super::worker::{Leftover, Workers};
+use super::{Input, Master};
 use crate::fleet::{GenerationNumber, WorkerId};
-use crate::process::{Child, Mark, is_descendant, may_have_orphans, nonce_processes, orphans};
+use crate::process::{Child, Mark, Remnant, Swept, is_descendant, may_have_orphans, orphans};
 
 /// How often a process group that outlives its leader is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 
+/// So many of those that left their group are named.
+const NAMED_MAX: usize = 16;
+/// So many environments are looked into at once.
+const MARKS_MAX: usize = 16;
+
 const SIGTERM: i32 = nix::libc::SIGTERM;
-const SIGKILL: i32 = nix::libc::SIGKILL;
 
 impl Master {
     /// The leader is gone; is its process group?
@@ -72,8 +79,8 @@ impl Master {
     }
 
     /// Processes that gave up their group and their nonce cannot be told to be
-    /// a worker's: they are named, once, and left alone.
-    fn tell_of_orphans(&mut self) {
+    /// a worker's: they are named, once, and left alone. Those of `swept` were told of, and may not be dead yet.
+    fn tell_of_orphans(&mut self, swept: &[Remnant]) {
         let leftovers: Vec<i32> = self
             .workers
             .leftovers
@@ -82,6 +89,7 @@ impl Master {
             .collect();
         let ours = |pid: i32| {
             self.workers.by_pid.contains_key(&pid)
+                || swept.iter().any(|remnant| remnant.pid == pid)
                 || self.errands.includes(pid)
                 || leftovers
                     .iter()
@@ -94,14 +102,10 @@ impl Master {
             .cloned()
             .collect();
         self.workers.orphans = found.into_iter().map(|(pid, _)| pid).collect();
-        for (pid, comm) in new {
-            // The first process of a container is given every orphan there is.
-            let whose = match super::listeners::own_pid() {
-                1 => {
-                    "is an orphan of a worker, or of somebody else in this container: no worker's group or environment \
-                      tells"
-                }
-                _ => "was left behind by a worker and left its group and its environment",
+        for (place, (pid, comm)) in new.into_iter().enumerate() {
+            let whose = match place < MARKS_MAX {
+                true => whose(pid),
+                false => unknown(),
             };
             self.warn(format!(
                 "process {pid} ({comm}) {whose}; it is not ended, and may still hold a listener"
@@ -115,23 +119,20 @@ impl Master {
         let Some(info) = self.generations.get(&generation) else {
             return;
         };
-        // A look at every process takes milliseconds; whoever is left of it lost its parents and was given to us.
-        let strays = match may_have_orphans(|pid| is_ours(&self.workers, pid)) {
-            true => nonce_processes(Mark::Worker, &info.nonces),
-            false => Vec::new(),
-        };
-        for stray in strays {
-            let outcome = match stray.signal(SIGKILL) {
-                Ok(()) => "killed".to_owned(),
-                Err(error) => format!("not killed: {error}"),
-            };
-            self.warn(format!(
-                "process {} ({}) of the ended generation {generation} had left its process \
-                 group: {outcome}",
-                stray.pid, stray.comm
-            ));
+        // A look at every process takes milliseconds: a thread looks. Whoever is left of it lost its parents and was
+        // given to us.
+        match may_have_orphans(|pid| is_ours(&self.workers, pid)) {
+            true => {
+                let (sweeper, inputs) = (self.errands.sweeper().clone(), self.inputs.clone());
+                let nonces = info.nonces.clone();
+                self.workers.sweeps += 1;
+                tokio::spawn(async move {
+                    let swept = sweeper.sweep(Mark::Worker, nonces, None).await;
+                    inputs.send(Input::Swept(generation, swept)).await.is_ok()
+                });
+            }
+            false => self.tell_of_orphans(&[]),
         }
-        self.tell_of_orphans();
         let ended: Vec<WorkerId> = self
             .workers
             .all
@@ -141,6 +142,75 @@ impl Master {
             .collect();
         for id in ended {
             self.workers.archive(id);
+        }
+    }
+
+    /// Nothing of this generation is left any more.
+    pub(super) fn on_swept(&mut self, generation: GenerationNumber, swept: io::Result<Swept>) {
+        self.workers.sweeps = self.workers.sweeps.saturating_sub(1);
+        let swept = swept.unwrap_or_else(|error| {
+            self.warn(format!(
+                "whoever left the process groups of the ended generation {generation} could not be looked for: {error}"
+            ));
+            Swept::default()
+        });
+        for remnant in swept.remnants.iter().take(NAMED_MAX) {
+            let outcome = match &remnant.killed {
+                Ok(()) => "killed".to_owned(),
+                Err(why) => format!("not killed: {why}"),
+            };
+            self.warn(format!(
+                "process {} ({}) of the ended generation {generation} had left its process \
+                 group: {outcome}",
+                remnant.pid, remnant.comm
+            ));
+        }
+        let more = swept.remnants.len().saturating_sub(NAMED_MAX);
+        if more > 0 {
+            self.warn(format!(
+                "so had {more} more of generation {generation}: killed, as far as they are ours to kill"
+            ));
+        }
+        if swept.unfinished {
+            self.warn(format!(
+                "processes of the ended generation {generation} started others until it was given up to look for \
+                 them: some may live on, and still hold a listener"
+            ));
+        }
+        self.tell_of_orphans(&swept.remnants);
+    }
+
+    /// The master ends: nobody outlives it who is being looked for.
+    pub(super) async fn finish_sweeps(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        while self.workers.sweeps > 0 {
+            match inputs.recv().await {
+                Some(Input::Swept(generation, swept)) => self.on_swept(generation, swept),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}
+
+/// What its environment tells of an orphan.
+fn whose(pid: i32) -> &'static str {
+    match (Mark::Errand.glimpse(pid), Mark::Worker.glimpse(pid)) {
+        (Some(_), _) => "was left behind by a hook or a check (it carries HANDOVER_ERRAND)",
+        (None, Some(_)) => {
+            "was left behind by a worker and left its group (it carries HANDOVER_NONCE)"
+        }
+        (None, None) => unknown(),
+    }
+}
+
+/// The first process of a container is given every orphan there is.
+fn unknown() -> &'static str {
+    match super::listeners::own_pid() {
+        1 => {
+            "is an orphan of a worker, or of somebody else in this container: no worker's group or environment tells"
+        }
+        _ => {
+            "was left behind by a worker, a hook or a check, and left its group and its environment"
         }
     }
 }
@@ -195,7 +265,7 @@ mod tests {
         assert_eq!(reaped.strangers, []);
         let left = &workers.leftovers[0].child;
         assert!(!left.group_is_empty());
-        left.signal_group(SIGKILL)
+        left.signal_group(nix::libc::SIGKILL)
             .expect("its number is still its own");
         while !left.group_is_empty() {
             assert!(Instant::now() < deadline, "the group did not end");

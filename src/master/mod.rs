@@ -119,7 +119,7 @@ use crate::config::{Address, Config, Loaded, Sources};
 use crate::control::{ControlDoor, Event, EventLog, Severity, Timestamp};
 use crate::fleet::{self, Fleet, GenerationNumber, OperationId, Outcome, ReleaseId, WorkerId};
 use crate::logging::{Level, Record, Sink};
-use crate::process::{Done, Errands, LaunchFailure, Launcher};
+use crate::process::{Done, Errands, LaunchFailure, Launcher, Swept};
 use crate::readiness::notify::Datagram;
 use crate::sockets::{Arranged, Listener};
 use crate::systemd::Notifier;
@@ -149,6 +149,8 @@ enum Input {
     Group(groups::Notice),
     /// A probe of a worker came to its end.
     Asked(asking::Question, asking::Reply),
+    /// What was left of this generation, outside its workers' groups, was ended.
+    Swept(GenerationNumber, io::Result<Swept>),
     /// The command of this hook came to its end.
     Hook(hooks::RunId, Done),
     /// Something may have happened to the runtime directory.

@@ -48,6 +48,7 @@ impl Master {
             }
             self.settle();
             if let Some(code) = self.finished {
+                self.finish_sweeps(&mut sources.inputs).await;
                 self.answer_all();
                 return code;
             }
@@ -88,6 +89,7 @@ impl Master {
             Input::Matched(id, line) => self.on_matched(id, &line),
             Input::Group(notice) => self.on_group(notice),
             Input::Asked(question, reply) => self.on_asked(&question, reply),
+            Input::Swept(generation, swept) => self.on_swept(generation, swept),
             Input::Hook(id, done) => self.on_hook_done(id, &done),
             Input::RuntimeDir => self.mend_runtime(),
             Input::Counted(counter, count) => self.on_counted(counter, count),

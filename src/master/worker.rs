@@ -178,6 +178,8 @@ pub(super) struct Workers {
     pub(super) leftovers: Vec<Leftover>,
     /// Orphans that people were told of.
     pub(super) orphans: HashSet<i32>,
+    /// Generations that ended and of which a thread looks for what is left.
+    pub(super) sweeps: usize,
     pub(super) archive: VecDeque<(WorkerId, Arc<Output>)>,
     /// A SIGCHLD that waits: looking at every child has its price.
     pub(super) reap_at: Option<Instant>,

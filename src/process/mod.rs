@@ -1,6 +1,6 @@
 //! Processes: what to run ([`Release`]), how it is started ([`Launcher`]), how it is told, watched
 //! and reaped ([`Child`], [`reap_ready`]), what it leaves behind ([`group_members`],
-//! [`nonce_processes`]), what it may use ([`Bounds`], [`Home`]), what it used ([`usage`]) and what it prints ([`Pipes`],
+//! [`Sweeper`]), what it may use ([`Bounds`], [`Home`]), what it used ([`usage`]) and what it prints ([`Pipes`],
 //! [`Tail`]).
 //!
 //! This room knows executables, users, limits, control groups, signals, `/proc` and pipes. It must not know what a
@@ -39,6 +39,7 @@ mod search;
 mod spawner;
 mod spec;
 mod stragglers;
+mod sweep;
 mod tail;
 mod usage;
 
@@ -69,5 +70,6 @@ pub use release::{Plan, Release};
 pub use resolve::{ResolveError, Unresolved};
 pub use role::launcher_main;
 pub use stragglers::{Stray, group_members, nonce_processes};
+pub use sweep::{Remnant, Sweeper, Swept};
 pub use tail::{Line, Stream, Tail};
 pub use usage::{Subject, Usage, usage};

@@ -41,8 +41,17 @@ impl Mark {
 
     /// The one that this process carries, as far as we may read its environment.
     pub(super) fn of(self, pid: i32) -> Option<String> {
+        self.of_within(pid, EXECUTING_MAX)
+    }
+
+    /// The same after one look, which waits for nothing: who is in the middle of its `execve` seems to carry none.
+    pub fn glimpse(self, pid: i32) -> Option<String> {
+        self.of_within(pid, 1)
+    }
+
+    fn of_within(self, pid: i32, looks: usize) -> Option<String> {
         let mut empty = 0;
-        for _ in 0..EXECUTING_MAX {
+        for look in 1..=looks {
             let mut file = File::open(format!("/proc/{pid}/environ")).ok()?;
             // In one piece as a rule: what is read later may be that of the next program.
             let mut first = vec![0; PIECE];
@@ -59,7 +68,7 @@ impl Mark {
                 NoEnvironment::Empty => empty += 1,
                 NoEnvironment::Coming => {}
             }
-            if empty >= EMPTY_MAX {
+            if empty >= EMPTY_MAX || look == looks {
                 return None;
             }
             thread::sleep(EXECUTING_EVERY);

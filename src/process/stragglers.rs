@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::nonce::Mark;
 use super::place::pidfd_signal;
-use super::procfs;
+use super::procfs::{self, Stat};
 
 /// A process that was found, held by a pidfd that was opened before it was looked at a last time.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub struct Stray {
     pub pidfd: OwnedFd,
     /// Its short name.
     pub comm: String,
+    /// Its process group.
+    pub pgrp: i32,
+    /// Clock ticks after boot at which it began.
+    pub start_time: u64,
     /// The nonce that it carries, where it was found by that.
     pub nonce: Option<String>,
 }
@@ -39,7 +43,7 @@ pub fn group_members(group: i32) -> Vec<Stray> {
     let member = |pid: i32| procfs::stat(pid).filter(|s| s.pgrp == group && !s.is_dead());
     living_members(group)
         .into_iter()
-        .filter_map(|pid| hold(pid, || member(pid).map(|stat| (stat.comm, None))))
+        .filter_map(|pid| stray(pid, || Some((member(pid)?, None))))
         .collect()
 }
 
@@ -52,39 +56,47 @@ pub(super) fn living_members(group: i32) -> Vec<i32> {
 }
 
 /// Every living process whose environment (as it was at its `execve`) carries one of `nonces` as this mark. One look at
-/// every process, however many nonces. Processes whose environment we may not read are left out;
-/// this process is too.
-pub fn nonce_processes(mark: Mark, nonces: &HashSet<String>) -> Vec<Stray> {
+/// every process, however many nonces, each when its turn comes: whoever wants them to end signals each at once, since
+/// those that fork and end are gone soon. Processes whose environment we may not read are left out; this process is too.
+pub fn nonce_processes(mark: Mark, nonces: &HashSet<String>) -> impl Iterator<Item = Stray> {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
-    if nonces.is_empty() {
-        return Vec::new();
-    }
-    let carries = |pid: i32| {
-        let nonce = mark.of(pid).filter(|nonce| nonces.contains(nonce))?;
-        let stat = procfs::stat(pid).filter(|s| !s.is_dead())?;
-        Some((stat.comm, Some(nonce)))
+    let pids = match nonces.is_empty() {
+        true => Vec::new(),
+        false => procfs::pids(),
     };
-    procfs::pids()
-        .into_iter()
-        .filter(|pid| *pid != me && carries(*pid).is_some())
-        .filter_map(|pid| hold(pid, || carries(pid)))
-        .collect()
+    let others = pids.into_iter().filter(move |pid| *pid != me);
+    others.filter_map(move |pid| carrier(pid, mark, nonces))
 }
 
-/// Opens a pidfd, then looks again: what is found while the pidfd's process still lives is about it.
-pub(super) fn hold(pid: i32, look: impl Fn() -> Option<(String, Option<String>)>) -> Option<Stray> {
-    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    let (comm, nonce) = look()?;
-    let stray = Stray {
+/// This process, if it lives and carries one of `nonces`.
+pub(super) fn carrier(pid: i32, mark: Mark, nonces: &HashSet<String>) -> Option<Stray> {
+    stray(pid, || {
+        let nonce = mark.of(pid).filter(|nonce| nonces.contains(nonce))?;
+        let stat = procfs::stat(pid).filter(|stat| !stat.is_dead())?;
+        Some((stat, Some(nonce)))
+    })
+}
+
+fn stray(pid: i32, look: impl Fn() -> Option<(Stat, Option<String>)>) -> Option<Stray> {
+    let (pidfd, (stat, nonce)) = hold(pid, look)?;
+    Some(Stray {
         pid,
         pidfd,
-        comm,
+        comm: stat.comm,
+        pgrp: stat.pgrp,
+        start_time: stat.start_time,
         nonce,
-    };
-    match stray.signal(0) {
+    })
+}
+
+/// Opens a pidfd, then looks: what is found while the pidfd's process still lives is about it.
+pub(super) fn hold<T>(pid: i32, look: impl Fn() -> Option<T>) -> Option<(OwnedFd, T)> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    let seen = look()?;
+    match pidfd_signal(pidfd.as_fd(), 0, 0) {
         // Not ours to signal, but alive: it is reported all the same.
         Err(error) if error.raw_os_error() != Some(nix::libc::EPERM) => None,
-        _ => Some(stray),
+        _ => Some((pidfd, seen)),
     }
 }
 
@@ -116,7 +128,7 @@ mod tests {
         let unique = |name: &str| format!("{name}-{}", std::process::id());
         let mut children = ["one", "two", "other"].map(|name| sleeper(&unique(name)));
         let wanted = HashSet::from([unique("one"), unique("two")]);
-        let found = nonce_processes(Mark::Worker, &wanted);
+        let found: Vec<Stray> = nonce_processes(Mark::Worker, &wanted).collect();
         let mut pids: Vec<_> = found.iter().map(|s| s.pid.cast_unsigned()).collect();
         pids.sort_unstable();
         let mut expected: Vec<_> = children.iter().take(2).map(Child::id).collect();
@@ -129,7 +141,7 @@ mod tests {
         for child in &mut children {
             child.wait().unwrap();
         }
-        assert!(nonce_processes(Mark::Worker, &wanted).is_empty());
+        assert_eq!(nonce_processes(Mark::Worker, &wanted).count(), 0);
         assert!(
             found.iter().all(|s| s.signal(9).is_err()),
             "and nobody else is hit"

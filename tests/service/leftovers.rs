@@ -1,5 +1,7 @@
 //! What workers leave behind: children, orphans, and who ends them when.
 
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -80,7 +82,98 @@ fn f22_what_left_its_group_is_found_by_its_nonce_ended_and_reported() {
         "{told}"
     );
     eventually("it is gone", || (!child.lives()).then_some(()));
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    let events = service.events();
+    assert!(!events.contains("was left behind"), "told once: {events}");
     service.stop();
+}
+
+/// The end of a pipe whose other end is held by processes that a worker of generation 1 started: each leaves its group and
+/// goes on in a child again and again, until this is dropped.
+struct Chains {
+    held: std::fs::File,
+    switch: std::path::PathBuf,
+}
+
+impl Chains {
+    const COUNT: usize = 3;
+
+    fn prepare(start: &Start) -> (Self, Vec<String>) {
+        let (pipe, switch) = (start.path("pipe"), start.path("on"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        std::fs::write(&switch, "").expect("a file");
+        let mut options = std::fs::File::options();
+        options.read(true).custom_flags(nix::libc::O_NONBLOCK);
+        let held = options.open(&pipe).expect("the FIFO");
+        let program = python_code(&format!(
+            "import time\n\
+             for _ in range({count} if os.environ['HANDOVER_GENERATION'] == '1' else 0):\n\
+             \x20   if os.fork() == 0:\n\
+             \x20       os.setsid()\n\
+             \x20       os.write(os.open({pipe:?}, os.O_WRONLY), b'x')\n\
+             \x20       while os.path.exists({switch:?}):\n\
+             \x20           if os.fork(): os._exit(0)\n\
+             \x20           time.sleep(0.01)\n\
+             \x20       os._exit(0)\n\
+             serve()",
+            count = Self::COUNT,
+            pipe = pipe.display().to_string(),
+            switch = switch.display().to_string(),
+        ));
+        (Self { held, switch }, program)
+    }
+
+    #[track_caller]
+    fn wait_until_all_run(&mut self) {
+        let mut seen = 0;
+        eventually("all chains run", || {
+            seen += self.held.read(&mut [0; 16]).unwrap_or(0);
+            (seen == Self::COUNT).then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn wait_until_all_ended(&mut self) {
+        eventually("no chain goes on", || {
+            let ended = self.held.read(&mut [0; 16]).is_ok_and(|length| length == 0);
+            ended.then_some(())
+        });
+    }
+}
+
+impl Drop for Chains {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.switch);
+    }
+}
+
+#[test]
+fn f3_what_goes_on_in_its_children_ends_with_its_generation() {
+    let start = Start::bare(&[]);
+    let (mut chains, program) = Chains::prepare(&start);
+    let service = Start::serving(&program).start();
+    chains.wait_until_all_run();
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    warned(&service, "had left its process group: killed");
+    chains.wait_until_all_ended();
+    service.handover("upgrade", &["--drained"]).says(0, &[]);
+    let events = service.events();
+    assert!(!events.contains("was left behind"), "{events}");
+    service.stop();
+}
+
+#[test]
+fn f3_what_goes_on_in_its_children_ends_with_the_service() {
+    let start = Start::bare(&[]);
+    let (mut chains, program) = Chains::prepare(&start);
+    let service = Start::serving(&program).start();
+    chains.wait_until_all_run();
+    service.stop();
+    assert_eq!(
+        chains.held.read(&mut [0; 16]).ok(),
+        Some(0),
+        "nobody is left"
+    );
 }
 
 #[test]
@@ -90,7 +183,7 @@ fn f22_what_gave_up_group_and_environment_is_named_and_left_alone() {
     let service = Start::serving(&with_child("os.setsid()", "{}", &file)).start();
     let child = Left::of(&file);
     service.handover("upgrade", &["--drained"]).says(0, &[]);
-    let told = warned(&service, "was left behind by a worker");
+    let told = warned(&service, "was left behind by a worker, a hook or a check");
     assert!(
         told.contains(&format!("process {} (sleep)", child.0)),
         "{told}"

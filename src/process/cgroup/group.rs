@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::bounds::{Bounds, Controller};
 use super::place::words_of;
 use super::refusal::{Lack, Refusal};
+use crate::process::place::pidfd_signal;
 use crate::process::{procfs, stragglers};
 
 const SIGKILL: i32 = nix::libc::SIGKILL;
@@ -122,11 +123,11 @@ impl Group {
     fn signal_member(&self, pid: i32, signal: i32) {
         let held = stragglers::hold(pid, || {
             let is_member = self.members().contains(&pid);
-            is_member.then(|| (String::new(), None))
+            is_member.then_some(())
         });
-        if let Some(stray) = held {
+        if let Some((pidfd, ())) = held {
             // It may have ended meanwhile, which is as good.
-            drop(stray.signal(signal));
+            drop(pidfd_signal(pidfd.as_fd(), signal, 0));
         }
     }
 

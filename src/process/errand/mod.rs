@@ -8,7 +8,6 @@
 mod output;
 mod remains;
 mod running;
-mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +20,10 @@ use super::exit::Exit;
 use super::failure::LaunchFailure;
 use super::launcher::Report;
 use super::output::Reader;
+use super::sweep::{Remnant, Swept};
 use output::Output;
 use remains::Remains;
 use running::Entry;
-use sweep::Remnant;
 
 pub use running::Errands;
 
@@ -51,7 +50,7 @@ pub struct Done {
     ending: Outcome,
     /// The last of what it printed.
     output: Vec<u8>,
-    left: std::io::Result<Vec<Remnant>>,
+    left: std::io::Result<Swept>,
 }
 
 /// How it ended.
@@ -158,7 +157,7 @@ impl Done {
     /// subject it is: `left 1 process behind, killed: sleep (pid 7)`. None where nothing did.
     pub fn left_behind(&self) -> Option<String> {
         let left = match &self.left {
-            Ok(left) if left.is_empty() => return None,
+            Ok(left) if left.remnants.is_empty() => return None,
             Ok(left) => left,
             Err(error) => {
                 return Some(format!(
@@ -166,16 +165,21 @@ impl Done {
                 ));
             }
         };
-        let processes = match left.len() {
+        let processes = match left.remnants.len() {
             1 => "1 process".to_owned(),
             several => format!("{several} processes"),
         };
-        let (killed, spared): (Vec<_>, Vec<_>) = left.iter().partition(|it| it.killed.is_ok());
+        let (killed, spared): (Vec<_>, Vec<_>) =
+            left.remnants.iter().partition(|it| it.killed.is_ok());
         let mut words = format!("left {processes} behind");
         for (what, them) in [("killed", killed), ("not killed", spared)] {
             if !them.is_empty() {
                 words += &format!(", {what}: {}", named(&them));
             }
+        }
+        if left.unfinished {
+            words +=
+                "; they started others until it was given up to look for them: some may live on";
         }
         Some(words)
     }
@@ -211,11 +215,14 @@ impl fmt::Display for Done {
 mod tests {
     use super::*;
 
-    fn done(output: &str, left: Vec<Remnant>) -> Done {
+    fn done(output: &str, remnants: Vec<Remnant>) -> Done {
         Done {
             ending: Outcome::Exited(Exit::Code(1)),
             output: output.as_bytes().to_owned(),
-            left: Ok(left),
+            left: Ok(Swept {
+                remnants,
+                unfinished: false,
+            }),
         }
     }
 
@@ -249,6 +256,10 @@ mod tests {
                 "left 2 processes behind, killed: sleep (pid 7), not killed: sleep (pid 8): it is not ours"
             )
         );
+        let mut endless = done("", vec![left(7, Ok(()))]);
+        endless.left.as_mut().unwrap().unfinished = true;
+        let said = endless.left_behind().unwrap();
+        assert!(said.ends_with("some may live on"), "{said}");
         let many = told((1..=12).map(|pid| left(pid, Ok(()))).collect());
         assert!(many.is_some_and(|many| many.ends_with("(pid 8), and 4 more")));
     }

@@ -9,9 +9,10 @@ use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
-use super::sweep::{Remnant, Sweeper};
 use crate::process::child::Child;
+use crate::process::nonce::Mark;
 use crate::process::procfs;
+use crate::process::sweep::{Sweeper, Swept};
 
 /// How long members of its group, who were killed, are waited for, in steps that double.
 const DYING: [Duration; 7] = [
@@ -56,15 +57,16 @@ impl Remains {
     ///
     /// # Errors
     /// There can be no thread that looks for it.
-    pub(super) async fn end(self, child: &Child, sweeper: &Sweeper) -> io::Result<Vec<Remnant>> {
+    pub(super) async fn end(self, child: &Child, sweeper: &Sweeper) -> io::Result<Swept> {
         for pause in DYING {
             match self.newcomers(child.pid()) {
-                Newcomers::None => return Ok(Vec::new()),
+                Newcomers::None => return Ok(Swept::default()),
                 Newcomers::Dying => tokio::time::sleep(pause).await,
                 Newcomers::Some => break,
             }
         }
-        sweeper.sweep(self.nonce, child.pid()).await
+        let nonce = HashSet::from([self.nonce]);
+        sweeper.sweep(Mark::Errand, nonce, Some(child.pid())).await
     }
 
     fn newcomers(&self, group: i32) -> Newcomers {

@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Errand;
 use super::remains::Remains;
-use super::sweep::{Sweeper, sweep};
 use crate::process::child::Child;
 use crate::process::launcher::{LaunchRequest, Launched, Launcher};
 use crate::process::nonce::{Mark, nonce};
 use crate::process::output::short_pipe;
 use crate::process::procfs;
 use crate::process::release::Release;
+use crate::process::sweep::{Sweeper, Swept, sweep};
 
 /// All of them.
 #[derive(Clone, Debug, Default)]
@@ -101,16 +101,22 @@ impl Errands {
         in_group || Mark::Errand.of(pid).is_some_and(carries)
     }
 
-    /// Kills all that run, and whatever they started. Blocks for a look at every process, where any runs: for the
+    /// The way to the thread that looks for what they leave behind: it looks for what others leave, too.
+    pub fn sweeper(&self) -> &Sweeper {
+        &self.sweeper
+    }
+
+    /// Kills all that run, and whatever they started. Blocks for some looks at every process, where any runs: for the
     /// end of the service.
-    pub fn end(&self) {
+    pub fn end(&self) -> Swept {
         let nonces: HashSet<String> = {
             let all = self.all();
             all.values().for_each(|running| running.child.kill());
             all.values().map(|running| running.nonce.clone()).collect()
         };
-        if !nonces.is_empty() {
-            sweep(&nonces, &HashSet::new());
+        match nonces.is_empty() {
+            true => Swept::default(),
+            false => sweep(Mark::Errand, nonces),
         }
     }
 
