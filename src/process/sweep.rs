@@ -24,6 +24,8 @@ const STIRRED: Duration = Duration::from_millis(5);
 const QUIET_MAX: Duration = Duration::from_millis(200);
 /// Who forks faster than it is killed for so long is told.
 const SWEEP_MAX: Duration = Duration::from_secs(2);
+/// Where the machine is so loaded that fewer were done in that time, so many looks are.
+const LOOKS_MIN: usize = 16;
 /// Nothing in it is deep.
 const STACK: usize = 256 * 1024;
 
@@ -180,6 +182,8 @@ struct Sweep<const N: usize> {
 enum Given {
     /// It is none of them, or is known already.
     Old,
+    /// It was killed before and is not dead yet: what it started meanwhile comes with its end.
+    Dying,
     /// It was killed now.
     Killed,
     /// It has ended or is about to: its children are, or will be, given to us.
@@ -201,19 +205,22 @@ impl<const N: usize> Sweep<N> {
 
     /// Says whom it found, and whether there may be more.
     fn run(mut self) -> (Found, bool) {
-        for look in 0.. {
+        let mut looks = 0;
+        loop {
             let settled = self.look();
+            looks += 1;
             // Twice at least: who is held up in the middle of an execve has no environment.
-            if settled && look > 0 && self.all_are_dead() {
-                break;
+            if settled && looks > 1 && self.all_are_dead() {
+                return (self.found, false);
             }
             let quiet_since = self.killed_at.unwrap_or(self.began);
-            if quiet_since.elapsed() > QUIET_MAX || self.began.elapsed() > SWEEP_MAX {
+            let bound_is_reached =
+                quiet_since.elapsed() > QUIET_MAX || self.began.elapsed() > SWEEP_MAX;
+            if bound_is_reached && looks >= LOOKS_MIN {
                 return (self.found, !settled);
             }
             thread::sleep(LOOK_EVERY);
         }
-        (self.found, false)
     }
 
     /// Looks at everybody; says whether there was nothing new.
@@ -233,23 +240,24 @@ impl<const N: usize> Sweep<N> {
         let mut stirred = Instant::now();
         // Where the list cannot be read, only the look at everybody tells.
         while let Ok(given) = procfs::given_children() {
-            let mut again = false;
+            let (mut dying, mut ending) = (false, false);
             for pid in given {
                 match self.look_at(pid) {
                     Given::Old => {}
-                    Given::Ending => again = true,
+                    Given::Dying => dying = true,
+                    Given::Ending => ending = true,
                     Given::Killed => {
-                        again = true;
+                        dying = true;
                         settled = false;
                         stirred = Instant::now();
                     }
                 }
             }
-            if !again {
+            if !dying && !ending {
                 return settled;
             }
             if stirred.elapsed() > STIRRED {
-                return false;
+                return settled && !ending;
             }
             thread::yield_now();
         }
@@ -275,6 +283,8 @@ impl<const N: usize> Sweep<N> {
                 self.others.insert(pid);
                 Given::Ending
             }
+            // Its environment is gone already.
+            Some(stat) if self.seen.contains_key(&(pid, stat.start_time)) => self.still(pid),
             Some(_) if procfs::no_environment(pid) != NoEnvironment::Never => {
                 self.others.insert(pid);
                 Given::Old
@@ -287,7 +297,7 @@ impl<const N: usize> Sweep<N> {
     fn still(&self, pid: i32) -> Given {
         let mut known = self.seen.range((pid, 0)..=(pid, u64::MAX));
         match known.any(|(_, killed)| *killed) {
-            true => Given::Ending,
+            true => Given::Dying,
             false => Given::Old,
         }
     }
