@@ -148,10 +148,9 @@ impl Master {
         let made = self
             .surroundings(id, &release, &worker.directory)
             .map_err(|error| {
-                format!(
-                    "making its files in {} failed: {error}; is the file system full or read-only?",
-                    worker.directory.display()
-                )
+                let place = worker.directory.display();
+                let hint = super::no_files::hint(&error);
+                format!("making its files in {place} failed: {error}{hint}")
             })?;
         worker.probe = self.probe_listener(id)?;
         let launched = self

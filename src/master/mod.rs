@@ -40,6 +40,7 @@
 //! | `groups` | control groups of workers |
 //! | `ends` | ends of processes, and what they leave behind |
 //! | `effects` | performs what the fleet decided |
+//! | `no_files` | what to do where a worker's files cannot be made |
 //! | `notes` | what the fleet decided, as events for people |
 //! | `steps` | in which steps, and how many workers |
 //! | `hooks` | commands at certain moments |
@@ -80,6 +81,7 @@ mod lineup;
 mod listeners;
 mod lookup;
 mod metrics;
+mod no_files;
 mod notes;
 mod notices;
 mod on_change;

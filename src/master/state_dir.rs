@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::kept;
@@ -73,7 +74,10 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 (None, None, Some(put_aside(&file, &error.to_string())))
             }
-            Err(error) => return Err(unusable(error)),
+            Err(error) => {
+                let named = format!("{}: {error}", file.display());
+                return Err(unusable(io::Error::new(error.kind(), named)));
+            }
         };
         let (jobs, waiting) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
@@ -184,6 +188,18 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let flags = nix::libc::O_NONBLOCK;
     let opened = match File::options().read(true).custom_flags(flags).open(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A link to itself, a socket, a device that is not there: nothing that opens ever (open(2)).
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::LOOP | Errno::NXIO | Errno::NODEV)
+            ) =>
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("it is no regular file ({error})"),
+            ));
+        }
         opened => opened?,
     };
     if !opened.metadata()?.is_file() {

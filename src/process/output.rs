@@ -241,8 +241,25 @@ fn open_fifo(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn named(doing: &str, path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{doing} {}: {error}", path.display()))
+/// What failed on which file; the errno stays behind it.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} {}: {source}", path.display())]
+struct Named {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn named(doing: &'static str, path: &Path, source: io::Error) -> io::Error {
+    let path = path.to_owned();
+    io::Error::new(
+        source.kind(),
+        Named {
+            doing,
+            path,
+            source,
+        },
+    )
 }
 
 #[cfg(test)]

@@ -210,10 +210,18 @@ enum Odd {
     Pipe,
     Directory,
     Endless,
+    Loop,
+    Socket,
 }
 
 impl Odd {
-    const ALL: [Self; 3] = [Self::Pipe, Self::Directory, Self::Endless];
+    const ALL: [Self; 5] = [
+        Self::Pipe,
+        Self::Directory,
+        Self::Endless,
+        Self::Loop,
+        Self::Socket,
+    ];
 
     fn put(self, place: &Path) {
         match self {
@@ -223,6 +231,11 @@ impl Odd {
             }
             Self::Directory => std::fs::create_dir(place).expect("a directory"),
             Self::Endless => std::os::unix::fs::symlink("/dev/zero", place).expect("a link"),
+            Self::Loop => std::os::unix::fs::symlink(place, place).expect("a link"),
+            Self::Socket => {
+                // The file stays when the socket is closed.
+                drop(std::os::unix::net::UnixListener::bind(place).expect("a socket"));
+            }
         }
     }
 }
