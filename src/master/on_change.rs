@@ -28,6 +28,13 @@ const QUIET: Duration = Duration::from_millis(200);
 /// The same after a file was made and not closed: its writer may take its time, or it is a link.
 const UNCLOSED: Duration = Duration::from_secs(5);
 
+/// What happened is read, and the program looked at, this often at most: its owner may change it in a loop.
+const READ_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What was so for so long was so for good, and why it was otherwise is told again.
+const FOR_GOOD: Duration = Duration::from_secs(60);
+
 /// Looks and failures that are remembered.
 const REMEMBERED: usize = 16;
 
@@ -54,8 +61,8 @@ pub(super) struct OnChange {
     from_start: bool,
     looks: VecDeque<Seen>,
     failed: VecDeque<Identity>,
-    /// Why the last look saw nothing, where people were told.
-    unseen: Option<String>,
+    /// Why a look saw nothing, where people were told, and since when they see something again.
+    unseen: Option<(String, Option<Instant>)>,
 }
 
 impl OnChange {
@@ -76,6 +83,23 @@ impl OnChange {
         };
         remember(&mut self.looks, seen);
         verdict
+    }
+
+    /// Why nothing is seen, unless that was told and no minute without it has passed.
+    fn newly_unseen(&mut self, why: Option<String>) -> Option<String> {
+        let now = Instant::now();
+        let Some(why) = why else {
+            if let Some((_, seen_since)) = &mut self.unseen {
+                seen_since.get_or_insert(now);
+            }
+            return None;
+        };
+        let told = self.unseen.replace((why.clone(), None));
+        let again = told.is_some_and(|(old, seen_since)| {
+            let seen_for = seen_since.map(|since| now.duration_since(since));
+            old == why && seen_for.is_none_or(|long| long < FOR_GOOD)
+        });
+        (!again).then_some(why)
     }
 
     fn stop(&mut self) {
@@ -164,12 +188,11 @@ impl Master {
             Ok(seen) => (seen, None),
             Err(why) => (None, Some(why)),
         };
-        if let Some(why) = unseen.as_ref().filter(|_| unseen != self.on_change.unseen) {
+        if let Some(why) = self.on_change.newly_unseen(unseen) {
             self.tell_of_program(&format!(
                 "it cannot be seen: {why}; what serves goes on until that is mended"
             ));
         }
-        self.on_change.unseen = unseen;
         // Nothing there, or nothing whole: whoever removed it brings another.
         let Some(seen) = seen else {
             return;
@@ -244,6 +267,8 @@ impl Master {
 /// Tells the loop each time that it is quiet again.
 async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender<Input>) {
     let mut quiet_at: Option<Instant> = None;
+    let mut read_at = Instant::now();
+    let mut look_at = read_at;
     loop {
         while let Some(closed) = follow.get_mut().newly_closed() {
             if inputs.send(Input::ProgramClosed(closed)).await.is_err() {
@@ -252,15 +277,22 @@ async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender
         }
         let quiet = async {
             match quiet_at {
-                Some(at) => sleep_until(at).await,
+                Some(at) => sleep_until(at.max(look_at)).await,
                 None => std::future::pending().await,
             }
         };
+        let readable = async {
+            sleep_until(read_at).await;
+            follow.readable_mut().await
+        };
         tokio::select! {
-            ready = follow.readable_mut() => {
+            ready = readable => {
                 let Ok(mut guard) = ready else { return };
                 let stir = guard.get_inner_mut().read();
-                guard.clear_ready();
+                if guard.get_inner().is_drained() {
+                    guard.clear_ready();
+                }
+                read_at = Instant::now() + READ_EVERY;
                 match stir {
                     Ok(Stir::Nothing) => {}
                     Ok(Stir::Changed) => quiet_at = Some(Instant::now() + QUIET),
@@ -274,6 +306,7 @@ async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender
             }
             () = quiet => {
                 quiet_at = None;
+                look_at = Instant::now() + LOOK_EVERY;
                 if inputs.send(Input::ProgramChanged).await.is_err() {
                     return;
                 }

@@ -14,12 +14,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::inotify::{self, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
 /// As many links as the kernel follows in one path (path_resolution(7)).
 const LINKS_MAX: usize = 40;
+
+/// So many events are taken at once: whoever changes something in a loop is not followed for as long as he does.
+const EVENTS_MAX: usize = 256;
+/// A directory that was open for so long was so for good, and is told of again.
+const FOR_GOOD: Duration = Duration::from_secs(60);
+/// So many directories are told of before some of them were open for good.
+const CLOSED_MAX: usize = 64;
 
 /// Paths, and the watches that follow them.
 #[derive(Debug)]
@@ -28,8 +36,19 @@ pub struct Follow {
     paths: Vec<PathBuf>,
     /// The watch of a directory and the name that is waited for in it: which entry that is.
     places: BTreeMap<(i32, OsString), PathBuf>,
-    /// Directories that may not be watched, and whether that was asked for already.
-    closed: BTreeMap<PathBuf, bool>,
+    /// Directories that may not be watched, or could not be a moment ago.
+    closed: BTreeMap<PathBuf, Closed>,
+    /// The last read took all there was.
+    drained: bool,
+}
+
+/// A directory that may not be watched.
+#[derive(Debug, Default)]
+struct Closed {
+    /// Whether that was asked for already.
+    told: bool,
+    /// Since when it may be, or is not on the way any more.
+    open_since: Option<Instant>,
 }
 
 /// What happened since the last look.
@@ -55,12 +74,14 @@ impl Follow {
             paths: paths.to_vec(),
             places: BTreeMap::new(),
             closed: BTreeMap::new(),
+            drained: true,
         };
         follow.renew()?;
         Ok(follow)
     }
 
-    /// Reads what happened, and goes after paths that lead elsewhere now. Of several things the last counts.
+    /// Reads what happened, as far as it is read at once, and goes after paths that lead elsewhere now. Of several things
+    /// the last counts.
     ///
     /// # Errors
     /// What inotify_add_watch(2) says.
@@ -68,27 +89,16 @@ impl Follow {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut stir = Stir::Nothing;
-        while let Ok(event) = reader.next() {
-            let name = event
-                .file_name()
-                .map(|name| OsStr::from_bytes(name.to_bytes()));
-            let place = name.map(|name| (event.wd(), name.to_owned()));
-            let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-            let entry = place.and_then(|place| self.places.get(&place));
-            if !lost && entry.is_none() {
-                continue;
+        let mut events = 0;
+        self.drained = true;
+        loop {
+            if events >= EVENTS_MAX && reader.is_buffer_empty() {
+                self.drained = false;
+                break;
             }
-            // A link or a directory is whole as soon as it is there.
-            let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
-            let of_attributes = event.events().contains(ReadFlags::ATTRIB);
-            if of_attributes && !entry.is_some_and(|path| path.is_dir()) {
-                continue;
-            }
-            let made = event.events().contains(ReadFlags::CREATE);
-            stir = match made && entry.is_some_and(is_file) {
-                true => Stir::Begun,
-                false => Stir::Changed,
-            };
+            let Ok(event) = reader.next() else { break };
+            events += 1;
+            stir = self.stir_of(&event).unwrap_or(stir);
         }
         if stir != Stir::Nothing {
             self.renew()?;
@@ -96,11 +106,41 @@ impl Follow {
         Ok(stir)
     }
 
+    /// What this event says of the paths, if anything.
+    fn stir_of(&self, event: &inotify::Event<'_>) -> Option<Stir> {
+        let name = event
+            .file_name()
+            .map(|name| OsStr::from_bytes(name.to_bytes()));
+        let place = name.map(|name| (event.wd(), name.to_owned()));
+        let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+        let entry = place.and_then(|place| self.places.get(&place));
+        if !lost && entry.is_none() {
+            return None;
+        }
+        // A link or a directory is whole as soon as it is there.
+        let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
+        let of_attributes = event.events().contains(ReadFlags::ATTRIB);
+        if of_attributes && !entry.is_some_and(|path| path.is_dir()) {
+            return None;
+        }
+        let made = event.events().contains(ReadFlags::CREATE);
+        Some(match made && entry.is_some_and(is_file) {
+            true => Stir::Begun,
+            false => Stir::Changed,
+        })
+    }
+
+    /// Whether the last read took all there was: else the next one goes on, without a new event.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+
     /// A directory on the way that may not be watched (its owner lets us not read it), so that what happens in it is not
-    /// noticed; each once, and again where it was open meanwhile.
+    /// noticed; each once, and again where it was open for a minute meanwhile.
     pub fn newly_closed(&mut self) -> Option<PathBuf> {
-        let (path, told) = self.closed.iter_mut().find(|(_, told)| !**told)?;
-        *told = true;
+        let news = |closed: &Closed| !closed.told && closed.open_since.is_none();
+        let (path, closed) = self.closed.iter_mut().find(|(_, closed)| news(closed))?;
+        closed.told = true;
         Some(path.clone())
     }
 
@@ -112,7 +152,11 @@ impl Follow {
             | WatchFlags::ATTRIB
             | WatchFlags::ONLYDIR;
         let mut places = BTreeMap::new();
-        let before = std::mem::take(&mut self.closed);
+        let now = Instant::now();
+        self.closed.retain(|_, closed| {
+            let open_since = *closed.open_since.get_or_insert(now);
+            now.duration_since(open_since) < FOR_GOOD
+        });
         for (directory, name) in self.paths.iter().flat_map(|path| entries(path)) {
             match inotify::add_watch(&self.inotify, &directory, flags) {
                 Ok(watch) => {
@@ -123,8 +167,9 @@ impl Follow {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 // Who opens it changes its attributes.
                 Err(Errno::ACCESS) => {
-                    let told = before.get(&directory).copied().unwrap_or_default();
-                    self.closed.insert(directory, told);
+                    if self.closed.len() < CLOSED_MAX || self.closed.contains_key(&directory) {
+                        self.closed.entry(directory).or_default().open_since = None;
+                    }
                 }
                 Err(errno) => return Err(errno.into()),
             }
@@ -305,6 +350,26 @@ mod tests {
         lead("1");
         assert_eq!(follow.read().unwrap(), Stir::Changed);
         assert_eq!(follow.newly_closed(), None);
+    }
+
+    #[test]
+    fn a_flood_is_taken_in_pieces_and_nothing_of_it_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app");
+        let mut follow = following(&path);
+        for other in 0..2 * EVENTS_MAX {
+            fs::write(dir.path().join(other.to_string()), "").unwrap();
+        }
+        fs::write(&path, "").unwrap();
+        assert_eq!(follow.read().unwrap(), Stir::Nothing);
+        let mut reads = 1;
+        let mut stir = Stir::Nothing;
+        while !follow.is_drained() {
+            stir = stir.max(follow.read().unwrap());
+            reads += 1;
+        }
+        assert!((2..10).contains(&reads), "{reads}");
+        assert_eq!(stir, Stir::Changed);
     }
 
     #[test]

@@ -382,5 +382,17 @@ fn a_program_that_cannot_be_seen_is_told_and_followed_when_it_can_be() {
     server_saying("release 3", &site.path("2").join("app"));
     serves(&service, 3, "release 3");
     assert_eq!(operations(&service).len(), 2);
+
+    // Its owner may do that as often as he likes.
+    for _ in 0..1000 {
+        mode(0o000);
+        mode(0o755);
+    }
+    server_saying("release 4", &site.path("2").join("app"));
+    serves(&service, 4, "release 4");
+    let said = service.said();
+    for sentence in ["may not be read", "Permission denied"] {
+        assert_eq!(said.matches(sentence).count(), 1, "{sentence}: {said}");
+    }
     service.stop();
 }
