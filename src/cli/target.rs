@@ -307,6 +307,16 @@ mod tests {
             "error: 2 masters run here\n hint: say which:\n  handover status api\n  handover \
              status web\n"
         );
+        let below = Target {
+            runtime_dir: Some("/r un".into()),
+            ..Target::default()
+        };
+        let masters = vec![master("api", "/r un/api"), master("web", "/r un/web")];
+        let failure = below.explain(NotFound::Several(masters), "status", None);
+        let (mut terminal, _, err) = super::super::terminal::fake::files();
+        failure.report(&mut terminal, false);
+        let command = "\n  handover status web --runtime-dir '/r un'\n";
+        assert!(err.text().ends_with(command), "{}", err.text());
         let same = vec![
             master("web", "/run/handover/web"),
             master("web", "/tmp/handover-0/web"),

@@ -31,6 +31,7 @@ fn where_nothing_runs() {
 /// Typed beside a service called `web`, whose runtime directory is `run`.
 #[rustfmt::skip]
 const BESIDE_WEB: &[Mistake] = &[
+    mistake("handover status --runtime-dir run/control.sock", 4, &["it is no directory; write --runtime-dir run"]),
     mistake("handover status wbe --runtime-dir run", 4, &["did you mean web? handover status web --runtime-dir run"]),
     mistake("handover rollback 7 --runtime-dir run", 4, &["for generation 7: handover rollback web --to 7 --runtime-dir run"]),
     mistake("handover upgrade COLOUR=blue --runtime-dir run", 4, &["to set a variable: handover upgrade web --env COLOUR=blue --runtime-dir run"]),
