@@ -176,6 +176,10 @@ fn of_key(typed: &Typed<'_>) -> Option<String> {
         });
     if let Some(value) = operands.get(at) {
         let (section, key) = key.rsplit_once('.')?;
+        let header = match section.starts_with("listen") {
+            true => "[[listen]]".to_owned(),
+            false => format!("[{section}]"),
+        };
         let bare = value.parse::<f64>().is_ok() || ["true", "false"].contains(value);
         let value = if bare {
             (*value).to_owned()
@@ -183,7 +187,7 @@ fn of_key(typed: &Typed<'_>) -> Option<String> {
             format!("{value:?}")
         };
         return Some(format!(
-            "a key is set in the config file: {key} = {value} under [{section}]; then: handover reload{place}"
+            "a key is set in the config file: {key} = {value} under {header}; then: handover reload{place}"
         ));
     }
     let name = operands
@@ -335,6 +339,11 @@ mod tests {
                 "app.workers",
                 "config set app.workers 3",
                 "workers = 3 under [app]",
+            ),
+            (
+                "listen[0].backlog",
+                "config set listen[0].backlog 9",
+                "backlog = 9 under [[listen]]; then",
             ),
             (
                 "upgrade.bake",
