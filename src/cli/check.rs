@@ -68,9 +68,12 @@ impl Check {
             }
             match &faults {
                 Some(faults) => {
-                    let word = terminal.err_paint().tone(Tone::Bad, "error:");
-                    let told = visible(faults.to_string().trim_end());
-                    terminal.tell(&format!("{word} {told}"))?;
+                    for fault in &faults.0 {
+                        let word = terminal.err_paint().tone(Tone::Bad, "error:");
+                        let told = visible(&fault.to_string());
+                        terminal.tell(&format!("{word} {told}\n"))?;
+                    }
+                    terminal.tell(&visible(&faults.count()))?;
                 }
                 None => terminal.say(&format!("{file}: good"))?,
             }
@@ -124,6 +127,13 @@ mod tests {
         assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
         assert!(
             err.contains("workerss") && err.contains("watchdog"),
+            "{err}"
+        );
+        assert_eq!(
+            err.lines()
+                .filter(|line| line.starts_with("error: "))
+                .count(),
+            3,
             "{err}"
         );
         let (exit, out, err) = check(BAD, true);

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::number::event;
 use super::target::Target;
 use super::terminal::{Paint, Terminal, Tone, reader_gone};
 use super::text::clean;
@@ -18,7 +19,7 @@ pub(super) struct Events {
     #[arg(short, long)]
     follow: bool,
     /// Only events after this number, which stands at the front of each
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", allow_negative_numbers = true, value_parser = event)]
     since: Option<u64>,
 }
 

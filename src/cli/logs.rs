@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::sleep;
 
+use super::number::{generation, lines};
 use super::target::Target;
 use super::terminal::{Paint, Terminal, Tone, reader_is_gone};
 use super::text::{clean, width};
@@ -23,13 +24,13 @@ pub(super) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Only workers of this generation
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = generation)]
     generation: Option<u32>,
     /// Only this worker (GENERATION.SLOT)
     #[arg(short, long, value_name = "ID", value_parser = worker, conflicts_with = "generation")]
     worker: Option<String>,
     /// Only so many lines, the last ones
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = lines)]
     lines: Option<u32>,
 }
 

@@ -19,6 +19,7 @@ mod interrupt;
 mod logs;
 mod man;
 mod meant;
+mod number;
 mod operation;
 mod outcome;
 mod progress;

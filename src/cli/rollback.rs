@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::number::generation;
 use super::operation::{Order, perform};
 use super::target::Target;
 use super::terminal::Terminal;
@@ -15,7 +16,7 @@ pub(super) struct Rollback {
     #[command(flatten)]
     pub(super) target: Target,
     /// To the release of this generation
-    #[arg(long, value_name = "GENERATION")]
+    #[arg(long, value_name = "GENERATION", allow_negative_numbers = true, value_parser = generation)]
     to: Option<u32>,
     /// Although files of that release changed since
     #[arg(long)]

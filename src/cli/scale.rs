@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::number::workers;
 use super::operation::{Order, perform};
 use super::target::Target;
 use super::terminal::Terminal;
@@ -17,7 +18,7 @@ pub(super) struct Scale {
     #[command(flatten)]
     pub(super) target: Target,
     /// How many, 1 at least
-    #[arg(value_name = "N")]
+    #[arg(value_name = "N", allow_negative_numbers = true, value_parser = workers)]
     workers: u32,
     #[command(flatten)]
     waiting: Waiting,

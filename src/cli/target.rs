@@ -48,7 +48,7 @@ impl Target {
 
     fn explain(&self, refusal: NotFound, verb: &str, number: Option<&str>) -> Failure {
         match refusal {
-            NotFound::Several(masters) => several(&masters, verb),
+            NotFound::Several(masters) => self.several(&masters, verb),
             NotFound::Nothing {
                 name,
                 looked,
@@ -119,6 +119,13 @@ impl Target {
                 self.command(format_args!("logs {first} --worker {name}"))
             ));
         }
+        if verb == "config" && name.contains('.') {
+            let key = shell(&[clean(name)]);
+            return Some(format!(
+                "for one value: {} | grep -F {key}",
+                self.command(format_args!("config {first}"))
+            ));
+        }
         let names: Vec<&str> = others.iter().map(|master| master.name.as_str()).collect();
         let running = format!("running here: {}", names.join(", "));
         let nearest = others
@@ -138,25 +145,33 @@ impl Target {
             _ => Some(running),
         }
     }
-}
 
-fn several(masters: &[Master], verb: &str) -> Failure {
-    let mut hint = String::from("say which:");
-    let same = masters.iter().any(|one| {
-        masters
-            .iter()
-            .any(|other| one.name == other.name && one.directory != other.directory)
-    });
-    for master in masters {
-        let name = clean(&master.name);
-        // Writing to a String cannot fail.
-        let _ = write!(hint, "\n  handover {verb} {name}");
-        if same {
-            let _ = write!(hint, " --runtime-dir {}", master.directory.display());
+    fn several(&self, masters: &[Master], verb: &str) -> Failure {
+        let mut hint = String::from("say which:");
+        let same = masters.iter().any(|one| {
+            masters
+                .iter()
+                .any(|other| one.name == other.name && one.directory != other.directory)
+        });
+        for master in masters {
+            let words = format!("{verb} {}", clean(&master.name));
+            let command = match same {
+                // The name alone means both.
+                true => {
+                    let place = Self {
+                        runtime_dir: Some(master.directory.clone()),
+                        ..Self::default()
+                    };
+                    place.command(words)
+                }
+                false => self.command(words),
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(hint, "\n  {command}");
         }
+        let message = format!("{} masters run here", masters.len());
+        Failure::usage(message).hint(hint)
     }
-    let message = format!("{} masters run here", masters.len());
-    Failure::usage(message).hint(hint)
 }
 
 #[cfg(test)]
@@ -257,6 +272,12 @@ mod tests {
                 None,
                 "to set a variable: handover upgrade web --env COLOUR=blue",
             ),
+            (
+                "upgrade.bake",
+                "config",
+                None,
+                "for one value: handover config web | grep -F upgrade.bake",
+            ),
             ("shop", "status", None, "running here: web, api"),
             ("7", "status", None, "running here: web, api"),
         ] {
@@ -286,6 +307,16 @@ mod tests {
             "error: 2 masters run here\n hint: say which:\n  handover status api\n  handover \
              status web\n"
         );
+        let below = Target {
+            runtime_dir: Some("/r un".into()),
+            ..Target::default()
+        };
+        let masters = vec![master("api", "/r un/api"), master("web", "/r un/web")];
+        let failure = below.explain(NotFound::Several(masters), "status", None);
+        let (mut terminal, _, err) = super::super::terminal::fake::files();
+        failure.report(&mut terminal, false);
+        let command = "\n  handover status web --runtime-dir '/r un'\n";
+        assert!(err.text().ends_with(command), "{}", err.text());
         let same = vec![
             master("web", "/run/handover/web"),
             master("web", "/tmp/handover-0/web"),

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::number::canary;
 use super::operation::{Order, perform};
 use super::target::Target;
 use super::terminal::Terminal;
+use super::text::shell;
 use super::waiting::Waiting;
 use super::{Exit, Failure};
 use crate::config::is_reserved_variable;
@@ -41,7 +43,7 @@ pub(super) struct Upgrade {
     #[arg(long)]
     systemd: bool,
     /// Only N workers, beside the old generation, until `promote` or `abort` [0: none]
-    #[arg(long, value_name = "N", conflicts_with = "systemd")]
+    #[arg(long, value_name = "N", conflicts_with = "systemd", allow_negative_numbers = true, value_parser = canary)]
     canary: Option<u32>,
     /// Forget what an earlier upgrade brought: the config's own release again
     #[arg(long)]
@@ -109,12 +111,19 @@ fn label(text: &str) -> Result<String, String> {
 
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some(("", _)) => Err("the name is missing".to_owned()),
+        Some(("", value)) => {
+            let fix = shell(&[format!("NAME={value}")]);
+            Err(format!("the name is missing; write --env {fix}"))
+        }
         Some((name, _)) if is_reserved_variable(name) => Err(format!(
             "handover sets {name} itself for each worker; leave it out"
         )),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(format!("there is no = in it; to set it empty: {text}=")),
+        None if text.is_empty() => Err("it is empty; write --env NAME=VALUE".to_owned()),
+        None => Err(format!(
+            "there is no = in it; to set it empty: --env {}",
+            shell(&[format!("{text}=")])
+        )),
     }
 }
 

@@ -63,6 +63,9 @@ pub(crate) fn choose(item: &Item, words: &'static [&'static str]) -> Result<&'st
         return Ok(word);
     }
     let wrong = Wrong::new(format!("must be {}, not {}", kind.expects(), shown(given)));
+    if given.eq_ignore_ascii_case("canary") && words.contains(&"rolling") {
+        return Err(wrong.hint("remove it, and write canary = 1 under [upgrade]"));
+    }
     Err(match suggest::nearest(given, words.iter().copied()) {
         Some(word) => wrong.text(word),
         None => wrong.text(*words.first().unwrap_or(&"")),

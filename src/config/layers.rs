@@ -31,7 +31,8 @@ pub enum Value {
     List(Vec<String>),
 }
 
-/// Applies `HANDOVER_SECTION__KEY` and `HANDOVER__KEY`; every other variable is ignored.
+/// Applies `HANDOVER_SECTION__KEY` and `HANDOVER__KEY`; every other variable is ignored, with a word where it is
+/// named as a key is.
 pub(crate) fn variables(build: &mut Build<'_>, env: &[(OsString, OsString)]) {
     let mut ours: Vec<_> = env
         .iter()
@@ -43,6 +44,11 @@ pub(crate) fn variables(build: &mut Build<'_>, env: &[(OsString, OsString)]) {
         })
         .collect();
     ours.sort();
+    for name in env.iter().filter_map(|(name, _)| name.to_str()) {
+        if let Some(meant) = one_underscore(name) {
+            build.warnings.push(unused_variable(name, &meant));
+        }
+    }
     for (name, value) in ours {
         variable(build, &name, value);
     }
@@ -72,6 +78,43 @@ fn variable(build: &mut Build<'_>, name: &str, value: &OsString) {
             Ok(words) => listeners(build, &words, at),
             Err(wrong) => build.fault(&at, "listen", wrong),
         },
+    }
+}
+
+/// What handover sets for what it starts, and is called as a key is: a master may run below another.
+const OWN: [&str; 1] = ["HANDOVER_NAME"];
+
+/// The variable that was meant by one with a single underscore, `HANDOVER_APP_WORKERS` or `HANDOVER_WORKERS`; those
+/// that handover sets for what it starts are no keys.
+fn one_underscore(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("HANDOVER_")?;
+    if rest.starts_with('_') || rest.contains("__") || OWN.contains(&name) {
+        return None;
+    }
+    if rest == "LISTEN" {
+        return Some("HANDOVER__LISTEN".to_owned());
+    }
+    let named =
+        |key: &&Key| key.variable().is_some() && key.path.to_uppercase().replace('.', "_") == rest;
+    let last = |key: &&Key| key.variable().is_some() && key.name().to_uppercase() == rest;
+    if let Some(key) = keys::keys().find(|key| named(key)) {
+        return key.variable();
+    }
+    let mut alike = keys::keys().filter(|key| last(key));
+    let only = alike.next().filter(|_| alike.next().is_none());
+    only.and_then(Key::variable)
+}
+
+fn unused_variable(name: &str, meant: &str) -> super::fault::Fault {
+    super::fault::Fault {
+        place: super::fault::Place::Variable {
+            name: name.to_owned(),
+            value: None,
+        },
+        key: None,
+        message: format!("{name} has no effect: the variable of a key has two underscores"),
+        hint: Some(format!("write {meant}, or unset it")),
+        snippet: None,
     }
 }
 

@@ -30,7 +30,7 @@ impl Faults {
     }
 
     /// "3 faults in web.toml", or each layer with its share.
-    fn count(&self) -> String {
+    pub fn count(&self) -> String {
         let mut layers: Vec<(String, usize)> = Vec::new();
         for fault in &self.0 {
             let layer = layer(&fault.place);
@@ -64,14 +64,26 @@ impl Fault {
         text
     }
 
+    /// What is said of a file as a whole, where the message begins with the name that stands before it already.
+    fn of_the_file(&self) -> Option<&str> {
+        let Place::File(path) = &self.place else {
+            return None;
+        };
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        self.message.strip_prefix(name.to_str()?)?.strip_prefix(' ')
+    }
+
     fn write(&self, out: &mut String, color: bool) -> fmt::Result {
         let place = plain(&self.place.to_string());
-        writeln!(
-            out,
-            "{} {}",
-            paint(&format!("{place}:"), bold(), color),
-            plain(&self.message)
-        )?;
+        match self.of_the_file() {
+            Some(what) => writeln!(out, "{} {}", paint(&place, bold(), color), plain(what))?,
+            None => writeln!(
+                out,
+                "{} {}",
+                paint(&format!("{place}:"), bold(), color),
+                plain(&self.message)
+            )?,
+        }
         if let (Some(snippet), Some((line, _))) = (&self.snippet, self.position()) {
             let gutter = " ".repeat(line.to_string().len());
             let caret = format!(

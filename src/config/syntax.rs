@@ -253,6 +253,12 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
     let line = source.text.get(line).unwrap_or_default();
     let key = line.split('=').next().unwrap_or_default().trim();
     let (first, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let is_empty = line
+        .split_once('=')
+        .is_some_and(|(_, value)| value.trim().is_empty());
+    if key == "env" && is_empty {
+        return Wrong::new("this key has no value").hint("write env = { NAME = \"VALUE\" }");
+    }
     if source.is_secret(at.start) || source.is_secret(at.end.saturating_sub(1)) {
         return Wrong::new(format!("this is not TOML: {first}"))
             .hint("write NAME = \"VALUE\", in quotes");
@@ -281,6 +287,11 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
                 .hint("remove one of the two");
         }
         "key with no value" => match line.split_once(':') {
+            _ if is_of_another(line) => return another(),
+            None if line.trim().contains(' ') => {
+                let (key, value) = line.trim().split_once(' ').unwrap_or_default();
+                format!("write {key} = {}", quoted_value(value))
+            }
             Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
             None => format!("write {} = VALUE, or remove the line", line.trim()),
         },
@@ -303,6 +314,18 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         _ => format!("here must come {}", expected.replace(", ", " or ")),
     };
     Wrong::new(format!("this is not TOML: {first}")).hint(hint)
+}
+
+/// `worker_processes auto;`, `http {`: nginx and its like.
+fn is_of_another(line: &str) -> bool {
+    let line = line.split('#').next().unwrap_or_default().trim_end();
+    !line.contains('=') && line.ends_with([';', '{'])
+}
+
+fn another() -> Wrong {
+    Wrong::new("this is not TOML: it looks like the config of another program").hint(
+        "write handover a config of its own: [app] with command = [\"./server\"], and [[listen]] with address = \":8080\"",
+    )
 }
 
 fn quoted_value(value: &str) -> String {

@@ -191,6 +191,11 @@ fn what_cannot_be_run_is_refused_with_the_reason() {
     script(&here.join("windows"), "#!/bin/sh\r\nexit\r\n");
     for (argv, expected) in [
         (&["no-such-program"][..], "there is no program \"no-such-program\": looked in /usr/bin, /bin; give its path, or correct PATH".to_owned()),
+        (&["python3 server.py"], "there is no program \"python3 server.py\"; write the words separately: python3 server.py; in a config: command = [\"python3\", \"server.py\"]".to_owned()),
+        (&["./server.py --port 1"], "there is no program \"./server.py --port 1\"; write the words separately: ./server.py --port 1; in a config: command = [\"./server.py\", \"--port\", \"1\"]".to_owned()),
+        (&["sh -c 'a b'"], "there is no program \"sh -c 'a b'\"; write the words separately, as in `-- ./server --flag`; in a config: command = [\"./server\", \"--flag\"]".to_owned()),
+        (&["PORT=1", "python3"], "there is no program \"PORT=1\"; `env` sets a variable for a program: env PORT=1 PROGRAM".to_owned()),
+        (&["PORT=1 python3 a.py"], "there is no program \"PORT=1 python3 a.py\"; `env` sets a variable for a program; write the words separately: env PORT=1 python3 a.py".to_owned()),
         (&["./missing"], format!("{}: there is no such file; \"./missing\" is relative to the working directory {}; correct the path, or write the whole one", at("missing"), shown.display())),
         (&["/no/such"], "/no/such: there is no such file; correct the path, or write the whole one".to_owned()),
         (&["./dangling"], format!("{}: there is no such file; it is a symbolic link to nothing; correct the path, or write the whole one", at("dangling"))),

@@ -27,6 +27,8 @@ pub enum ResolveError {
         /// A file of that name is in the working directory.
         is_here: bool,
     },
+    /// Several words that were given as one, or a variable: as given.
+    NoProgram(String),
     /// The path names nothing.
     Missing {
         /// What was looked for, made absolute.
@@ -106,6 +108,7 @@ impl ResolveError {
                 "there is no program {program:?}: looked in {}",
                 Searched(searched)
             ),
+            Self::NoProgram(words) => format!("there is no program {words:?}"),
             Self::Missing { path, why } => {
                 let why = why
                     .as_ref()
@@ -153,6 +156,7 @@ impl ResolveError {
                 is_here: true,
                 ..
             } => format!("it is in the working directory: write ./{program}"),
+            Self::NoProgram(words) => meant_by(words),
             Self::NotFound { .. } => "give its path, or correct PATH".to_owned(),
             Self::Missing { .. } => "correct the path, or write the whole one".to_owned(),
             Self::IsDirectory(path) => {
@@ -198,6 +202,44 @@ impl fmt::Display for Unresolved {
 
 impl std::error::Error for ResolveError {}
 impl std::error::Error for Unresolved {}
+
+/// Whether this is certainly not meant to be the name of one program.
+pub(super) fn is_no_program(word: &str) -> bool {
+    word.split_whitespace().nth(1).is_some() || is_assignment(word)
+}
+
+fn is_assignment(word: &str) -> bool {
+    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    word.split_once('=')
+        .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(of_a_name))
+}
+
+/// `python3 server.py` as one word, `PORT=1` in front of a program.
+fn meant_by(word: &str) -> String {
+    let words: Vec<&str> = word.split_whitespace().collect();
+    let [first, rest @ ..] = words.as_slice() else {
+        return "give the path of a program".to_owned();
+    };
+    let plain = |char: char| char.is_ascii_alphanumeric() || "_-+=./:,@%".contains(char);
+    // What a shell would take apart otherwise is not to be copied.
+    let simple = word.chars().all(|char| plain(char) || char == ' ');
+    match (is_assignment(first), rest) {
+        (true, []) if simple => {
+            format!("`env` sets a variable for a program: env {first} PROGRAM")
+        }
+        (true, []) => "`env` sets a variable for a program: env NAME=VALUE PROGRAM".to_owned(),
+        (true, _) if simple => format!(
+            "`env` sets a variable for a program; write the words separately: env {}",
+            words.join(" ")
+        ),
+        (false, _) if simple => format!(
+            "write the words separately: {}; in a config: command = {words:?}",
+            words.join(" ")
+        ),
+        _ => "write the words separately, as in `-- ./server --flag`; in a config: command = [\"./server\", \"--flag\"]"
+            .to_owned(),
+    }
+}
 
 /// "what; what to do"
 pub(super) fn with_hint(

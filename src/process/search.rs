@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::elf;
 use super::identity::{Identity, Recorded};
-use super::resolve::ResolveError;
+use super::resolve::{ResolveError, is_no_program};
 
 /// Where programs are looked for when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -64,6 +64,14 @@ impl Search<'_> {
         if program.contains('/') {
             return match self.open(Path::new(program))? {
                 Some((fd, stat)) => self.examine(Path::new(program), fd, &stat),
+                // The first of several words names a program.
+                None if is_no_program(program)
+                    && program.split_whitespace().next().is_some_and(|first| {
+                        matches!(self.open(Path::new(first)), Ok(Some(_)))
+                    }) =>
+                {
+                    Err(ResolveError::NoProgram(program.to_owned()))
+                }
                 None => Err(self.missing(program)),
             };
         }
@@ -80,14 +88,14 @@ impl Search<'_> {
                 Err(why) => refused = refused.or(Some(why)),
             }
         }
+        if refused.is_none() && is_no_program(program) {
+            return Err(ResolveError::NoProgram(program.to_owned()));
+        }
         // Something of that name that cannot be run says more than "not found".
         Err(refused.unwrap_or_else(|| ResolveError::NotFound {
             is_here: matches!(self.open(&Path::new(".").join(program)), Ok(Some(_))),
             program: program.to_owned(),
-            searched: searched
-                .iter()
-                .map(|entry| self.shown.join(entry))
-                .collect(),
+            searched: self.each_once(&searched),
         }))
     }
 
@@ -103,6 +111,18 @@ impl Search<'_> {
                 }))
             })
             .collect()
+    }
+
+    /// Whole, in their order: PATH often has a directory twice.
+    fn each_once(&self, entries: &[PathBuf]) -> Vec<PathBuf> {
+        let mut seen = Vec::new();
+        for entry in entries {
+            let whole = self.shown.join(entry);
+            if !seen.contains(&whole) {
+                seen.push(whole);
+            }
+        }
+        seen
     }
 
     fn open(&self, path: &Path) -> Result<Option<(OwnedFd, Stat)>, ResolveError> {

@@ -124,6 +124,12 @@ fn what_is_wrong_is_bad_usage() {
         "logs --worker 8",
         "logs --worker 8.0 --generation 8",
         "events --since -1",
+        "events --since 10m",
+        "scale +1",
+        "scale -1",
+        "scale web +1",
+        "upgrade --canary 10%",
+        "logs --lines abc",
         "check",
         "run ./server",
         "status --canary 1",
@@ -138,6 +144,20 @@ fn what_is_wrong_is_bad_usage() {
         panic!("it is no verb");
     };
     assert!(error.to_string().contains("'status'"), "{error}");
+}
+
+#[test]
+fn no_flag_is_proposed_as_a_command() {
+    for line in ["upgrade --dry-runn", "status --watc", "scale -1"] {
+        let Parsed::Clap(error, _) = parse(words(line)) else {
+            panic!("{line} is understood");
+        };
+        assert!(!error.to_string().contains(" -- "), "{line}: {error}");
+    }
+    let Parsed::Clap(error, None) = parse(words("status --watc")) else {
+        panic!("only the flag itself is meant");
+    };
+    assert!(error.to_string().contains("'--watch'"), "{error}");
 }
 
 #[test]

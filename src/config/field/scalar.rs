@@ -115,11 +115,21 @@ impl Field for f64 {
             Raw::Integer { value: Some(n), .. } => *n as f64,
             Raw::Word(word) => match word.parse() {
                 Ok(n) => n,
-                Err(_) => return Err(mismatch(item, kind)),
+                Err(_) => {
+                    let wrong = mismatch(item, kind);
+                    return Err(match cpus_meant(word) {
+                        Some(meant) => wrong.bare(format!("{meant:?}")),
+                        None => wrong,
+                    });
+                }
             },
+            Raw::Text(word) if cpus_meant(word).is_some() => {
+                let meant = cpus_meant(word).unwrap_or(1.0);
+                return Err(mismatch(item, kind).bare(format!("{meant:?}")));
+            }
             _ => return Err(mismatch(item, kind)),
         };
-        if !(0.01..=65536.0).contains(&value) {
+        if !CPUS.contains(&value) {
             return Err(Wrong::new("must be from 0.01 to 65536 CPUs").bare("1.0"));
         }
         Ok(value)
@@ -132,6 +142,17 @@ impl Field for f64 {
         })
     }
 }
+
+/// `"50%"` is half a CPU, `"0.5"` only has quotes too many.
+fn cpus_meant(word: &str) -> Option<f64> {
+    let meant: f64 = match word.trim().strip_suffix('%') {
+        Some(share) => share.trim().parse::<f64>().ok()? / 100.0,
+        None => word.trim().parse().ok()?,
+    };
+    CPUS.contains(&meant).then_some(meant)
+}
+
+const CPUS: std::ops::RangeInclusive<f64> = 0.01..=65536.0;
 
 impl Field for Workers {
     fn read(item: &Item, kind: &Kind) -> Result<Workers, Wrong> {

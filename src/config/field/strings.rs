@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::address::{Address, AddressError};
 use super::super::kind::Kind;
-use super::super::raw::{Item, Wrong, quote, shown};
+use super::super::raw::{Item, Raw, Wrong, quote, shown};
 use super::super::signal::Signal;
 use super::super::suggest;
 use super::{Field, text};
@@ -14,6 +14,12 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 
 impl Field for String {
     fn read(item: &Item, kind: &Kind) -> Result<String, Wrong> {
+        if let (Kind::Account, Raw::Integer { value: Some(n), .. }) = (kind, &item.raw)
+            && *n >= 0
+        {
+            let wrong = format!("must be {}, not {}", kind.expects(), item.what());
+            return Err(Wrong::new(wrong).text(n.to_string()));
+        }
         let given = text(item, kind)?;
         match kind {
             Kind::Name => check_name(given)?,

@@ -34,6 +34,11 @@ fn what_is_no_file_says_so() {
         assert!(faults.0[0].hint.is_some());
         assert!(faults.to_string().contains("1 fault in "), "{faults}");
     }
+    // The name stands there once.
+    let missing = dir.path().join("no.toml");
+    let text = told(&missing).to_string();
+    let sentence = format!("{} does not exist\n", missing.display());
+    assert!(text.starts_with(&sentence), "{text}");
     assert!(
         told(&dir.path().join("no/web.toml"))
             .to_string()

@@ -349,3 +349,43 @@ fn the_designed_text() {
     assert_eq!(faults.to_string(), expected);
     assert!(faults.render(true).contains("\u{1b}["));
 }
+
+#[test]
+fn a_variable_with_one_underscore_is_told_what_was_meant() {
+    for (name, meant) in [
+        ("HANDOVER_WORKERS", "HANDOVER_APP__WORKERS"),
+        ("HANDOVER_APP_WORKERS", "HANDOVER_APP__WORKERS"),
+        ("HANDOVER_ROUTE", "HANDOVER__ROUTE"),
+        ("HANDOVER_LISTEN", "HANDOVER__LISTEN"),
+        ("HANDOVER_UPGRADE_BAKE", "HANDOVER_UPGRADE__BAKE"),
+    ] {
+        let loaded = ok(&[(name, "2")], &[]);
+        let [warning] = &loaded.warnings[..] else {
+            panic!("{name}: {:?}", loaded.warnings);
+        };
+        let text = warning.render(false);
+        assert!(
+            text.contains(&format!("{name} has no effect"))
+                && text.contains(&format!("write {meant}, or unset it")),
+            "{text}"
+        );
+        assert_eq!(workers(&loaded.config), Some(1));
+    }
+    // What handover gives its workers, and what no key is called.
+    for name in [
+        "HANDOVER_NAME",
+        "HANDOVER_GENERATION",
+        "HANDOVER_WORKER",
+        "HANDOVER_RELEASE",
+        "HANDOVER_NONCE",
+        "HANDOVER_HOOK",
+        "HANDOVER_ERRAND",
+        "HANDOVER_REASON",
+        "HANDOVER_TIMEOUT",
+        "HANDOVER_SECRET",
+        "HANDOVER_",
+    ] {
+        let loaded = ok(&[(name, "2")], &[]);
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    }
+}

@@ -111,7 +111,16 @@ struct Search {
 impl Search {
     async fn given(&mut self, dir: &Path) {
         // What somebody names is trusted; only a search is careful.
-        if paths::control_socket(dir).exists() {
+        // The socket in it says which is meant, but there may be another place above.
+        if fs::metadata(dir).is_ok_and(|meta| !meta.is_dir()) {
+            let above = dir.parent().filter(|above| !above.as_os_str().is_empty());
+            let above = above.unwrap_or(Path::new("."));
+            let fix = match paths::control_socket(above).exists() {
+                true => format!("; write --runtime-dir {}", above.display()),
+                false => String::new(),
+            };
+            self.saw(dir, Some(format!("it is no directory{fix}")));
+        } else if paths::control_socket(dir).exists() {
             self.directory(dir).await;
         } else {
             self.children(dir).await;

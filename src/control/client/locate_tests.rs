@@ -176,3 +176,25 @@ async fn a_runtime_dir_is_that_of_one_master_or_of_several() {
     assert!(machine.locate_under(Some("api"), "mine/web").await.is_err());
     assert!(machine.locate_under(None, "nowhere").await.is_err());
 }
+
+#[tokio::test]
+async fn a_socket_given_for_a_directory_is_told_which_directory() {
+    let machine = Machine::new();
+    let (dir, _listener) = machine.start("elsewhere/web", "web");
+    let refusal = machine
+        .locate_under(None, "elsewhere/web/control.sock")
+        .await
+        .expect_err("a socket");
+    let said = looked(refusal);
+    let fix = format!(
+        "(it is no directory; write --runtime-dir {})",
+        dir.path().display()
+    );
+    assert!(said.len() == 1 && said[0].ends_with(&fix), "{said:?}");
+    std::fs::write(machine.root.path().join("file"), "").expect("a file");
+    let refusal = machine
+        .locate_under(None, "file")
+        .await
+        .expect_err("a file");
+    assert!(looked(refusal)[0].ends_with("(it is no directory)"));
+}

@@ -82,7 +82,10 @@ impl Event {
             } => {
                 let by = by.map_or_else(String::new, |by| format!(", asked by {by}"));
                 let most = Span(*drain_timeout_ms);
-                write!(f, "stopping{by}; drains {most} at most")
+                match drain_timeout_ms {
+                    0 => write!(f, "stopping{by}; ends at once, without a drain"),
+                    _ => write!(f, "stopping{by}; drains {most} at most"),
+                }
             }
             _ => Ok(()),
         }

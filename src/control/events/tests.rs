@@ -40,6 +40,14 @@ fn of_the_master() -> Vec<Known> {
             "stopping, asked by uid 0 (pid 4711); drains 20 s at most",
         ),
         (
+            "master_stopping",
+            Event::MasterStopping {
+                by: Some(by),
+                drain_timeout_ms: 0,
+            },
+            "stopping, asked by uid 0 (pid 4711); ends at once, without a drain",
+        ),
+        (
             "operation_queued",
             Event::OperationQueued {
                 operation: text("up_9"),

@@ -30,6 +30,9 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("[ready]\non = \"output:[\"", 2, &["regular expression", "write on = \"output:\\\\[\""]),
     mistake("[drain]\nsignal = \"SIGTREM\"", 2, &["drain.signal", "write signal = \"TERM\""]),
     mistake("[drian]\ntimeout = \"5s\"", 2, &["drian is no key or section", "did you mean drain?"]),
+    mistake("[app]\nuser = 1000", 2, &["app.user must be", "not the number 1000", "write user = \"1000\""]),
+    mistake("[upgrade]\nstrategy = \"canary\"", 2, &["must be one of all, rolling", "write canary = 1 under [upgrade]"]),
+    mistake("[limits]\ncpu = \"50%\"", 2, &["must be a number of CPUs", "write cpu = 0.5"]),
     mistake("[limits]\nnofile = \"many\"", 2, &["limits.nofile", "write nofile = "]),
     mistake("[log]\nlevel = \"verbose\"", 2, &["log.level must be one of", "write level = "]),
 ];
@@ -81,7 +84,9 @@ const FILES: &[Mistake] = &[
     mistake("handover run --config folder", 2, &["is a directory", "name a file in it: folder/web.toml"]),
     mistake("handover run --config bytes.toml", 2, &["bytes.toml:2:13", "save it as UTF-8"]),
     mistake("handover run --config empty.toml", 2, &["sets no key", "write [app] with command"]),
-    mistake("handover check wbe.toml", 2, &["did you mean web.toml?"]),
+    mistake("handover check wbe.toml", 2, &["error: wbe.toml does not exist", "did you mean web.toml?"]),
+    mistake("handover check folder", 2, &["error: folder is a directory", "name a file in it: folder/web.toml"]),
+    mistake("printf 'user www-data;\\nevents {\\n}\\n' > nginx.conf; handover run -c nginx.conf", 2, &["the config of another program", "[app] with command = [\"./server\"]"]),
     mistake("handover check server.py", 2, &["server.py:", "hint:"]),
 ];
 

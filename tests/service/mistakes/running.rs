@@ -31,9 +31,11 @@ fn where_nothing_runs() {
 /// Typed beside a service called `web`, whose runtime directory is `run`.
 #[rustfmt::skip]
 const BESIDE_WEB: &[Mistake] = &[
+    mistake("handover status --runtime-dir run/control.sock", 4, &["it is no directory; write --runtime-dir run"]),
     mistake("handover status wbe --runtime-dir run", 4, &["did you mean web? handover status web --runtime-dir run"]),
     mistake("handover rollback 7 --runtime-dir run", 4, &["for generation 7: handover rollback web --to 7 --runtime-dir run"]),
     mistake("handover upgrade COLOUR=blue --runtime-dir run", 4, &["to set a variable: handover upgrade web --env COLOUR=blue --runtime-dir run"]),
+    mistake("handover config upgrade.bake --runtime-dir run", 4, &["for one value: handover config web --runtime-dir run | grep -F upgrade.bake"]),
     mistake("handover logs 1.0 --runtime-dir run", 4, &["for worker 1.0: handover logs web --worker 1.0 --runtime-dir run"]),
     mistake("handover rollback --runtime-dir run", 1, &["there is nothing to go back to", "1 release, of the last 16 good generations since", "handover upgrade web -- COMMAND --runtime-dir "]),
     mistake("handover rollback --to 9 --runtime-dir run", 1, &["generation 9 is not among the good ones", "these are: 1"]),
@@ -77,8 +79,8 @@ fn two_masters_and_no_name() {
         2,
         &[
             "2 masters run here",
-            "handover status api",
-            "handover status web",
+            "handover status api --runtime-dir .",
+            "handover status web --runtime-dir .",
         ],
     );
     api.stop();
