@@ -355,9 +355,8 @@ mod tests {
             identity: python(number).identity,
             directory: Some(release(number)),
         };
-        let verdict = |memory: &mut OnChange, now, before| {
-            memory.decide(python(now), &[at_work(before)])
-        };
+        let verdict =
+            |memory: &mut OnChange, now, before| memory.decide(python(now), &[at_work(before)]);
         assert_eq!(verdict(&mut memory, 41, 41), Verdict::Nothing);
         assert_eq!(verdict(&mut memory, 42, 41), Verdict::Upgrade);
         assert_eq!(verdict(&mut memory, 41, 42), Verdict::Upgrade, "and back");
