@@ -43,6 +43,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("handover upgrade --env COLOUR", 2, &["no =", "COLOUR="]),
     mistake("handover upgrade web COLOUR=blue", 2, &["to set a variable", "handover upgrade … --env COLOUR=blue"]),
     mistake("handover scale 3 web", 2, &["the name stands before the number", "handover scale web 3"]),
+    mistake("handover upgrade --from-config -- ./server.py", 2, &["'--from-config'", "cannot be used with"]),
     mistake("handover check", 2, &["<FILE>"]),
     // What the program is not.
     mistake("handover run --listen :0 -- no-such-program", 1, &["no program \"no-such-program\"", "give its path, or correct PATH"]),
