@@ -120,8 +120,12 @@ fn reason(operation: &OperationView) -> Option<String> {
         .as_ref()
         .map(|first| format!("joined {first}"));
     let canary = operation.canary && operation.result == Some(OperationResult::Done);
-    let canary = canary.then(|| "stood as a canary".to_owned());
-    let known = joined.into_iter().chain(canary);
+    // Whether it still stands says `status`.
+    let canary = canary.then(|| "as a canary".to_owned());
+    let back = operation
+        .back_to
+        .map(|back| format!("the release of generation {back}"));
+    let known = joined.into_iter().chain(back).chain(canary);
     let both: Vec<String> = known.chain(operation.reason.clone()).collect();
     let hint = operation
         .hint
@@ -212,7 +216,13 @@ exit code 3; write `exec`"
             result: Some(OperationResult::Done),
             ..operation("up_9", OperationKind::Upgrade, 0)
         };
-        assert_eq!(reason(&canary).as_deref(), Some("stood as a canary"));
+        assert_eq!(reason(&canary).as_deref(), Some("as a canary"));
+        let back = OperationView {
+            back_to: Some(3),
+            ..operation("up_9", OperationKind::Rollback, 0)
+        };
+        let whose = reason(&back);
+        assert_eq!(whose.as_deref(), Some("the release of generation 3"));
         let undone = OperationView {
             result: Some(OperationResult::Aborted),
             reason: Some("it was aborted before it was active".to_owned()),

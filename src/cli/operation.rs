@@ -91,7 +91,6 @@ pub(super) async fn perform(
         deadline,
         looked_again: false,
         warned: Vec::new(),
-        advised: false,
     };
     let reply = wait.until_over().await?;
     wait.tell(&reply)
@@ -112,8 +111,6 @@ struct Wait<'a> {
     looked_again: bool,
     /// The warnings that were shown while it ran.
     warned: Vec<String>,
-    /// Whether what can be done about a failure was shown while it went on.
-    advised: bool,
 }
 
 /// What ended one connection's wait.
@@ -185,7 +182,6 @@ impl Wait<'_> {
             self.last_words(&mut progress).await?;
         }
         progress.end(self.terminal)?;
-        self.advised |= progress.has_advised();
         self.warned.extend(progress.into_warned());
         match ended {
             Ok(reply) => Ok(Ended::Operation(reply)),
@@ -264,8 +260,7 @@ impl Wait<'_> {
                     .say(&outcome::success(&operation, name, self.target))?;
             }
         } else {
-            let report =
-                outcome::failure(&operation, name, self.target, self.advised, self.terminal);
+            let report = outcome::failure(&operation, name, self.target, self.terminal);
             self.terminal.tell(&report)?;
         }
         Ok(exit)

@@ -142,13 +142,11 @@ fn old(operation: &OperationView) -> String {
     }
 }
 
-/// What failed, the failing worker's last lines, what can be done, and what serves now. `advised`: what can be done
-/// was shown already.
+/// What failed, the failing worker's last lines, what can be done, and what serves now.
 pub(super) fn failure(
     operation: &OperationView,
     name: &str,
     target: &Target,
-    advised: bool,
     terminal: &Terminal,
 ) -> String {
     let OperationView { kind, id, .. } = operation;
@@ -162,8 +160,17 @@ pub(super) fn failure(
     };
     let paint = terminal.err_paint();
     let mut text = format!("{}: {headline}", clean(name));
+    let again = match operation.result {
+        // "upgrade up_8 was aborted before it was active, asked by …"
+        Some(OperationResult::Aborted) => "it was aborted",
+        _ => "",
+    };
     if let Some(reason) = &operation.reason {
-        text += &format!(": {}", clean(reason));
+        let reason = clean(reason);
+        match reason.strip_prefix(again).filter(|_| !again.is_empty()) {
+            Some(rest) => text += rest,
+            None => text += &format!(": {reason}"),
+        }
     }
     text = paint.tone(Tone::Bad, &terminal.fold(&text));
     let tail = &operation.log_tail[operation.log_tail.len().saturating_sub(TAIL_MAX)..];
@@ -177,7 +184,7 @@ pub(super) fn failure(
     for line in tail {
         text += &format!("\n    {}", clean(line));
     }
-    if let Some(hint) = operation.hint.as_ref().filter(|_| !advised) {
+    if let Some(hint) = &operation.hint {
         let hint = terminal.fold(&format!("hint: {}", clean(hint)));
         let words = hint.strip_prefix("hint:").unwrap_or(&hint);
         text += &format!("\n{}{words}", paint.tone(Tone::Strong, "hint:"));
@@ -207,8 +214,8 @@ mod tests {
     use crate::cli::terminal::fake::files;
     use crate::control::Caller;
 
-    fn told(operation: &OperationView, advised: bool) -> String {
-        failure(operation, "web", &Target::default(), advised, &files().0)
+    fn told(operation: &OperationView) -> String {
+        failure(operation, "web", &Target::default(), &files().0)
     }
 
     fn told_well(operation: &OperationView) -> String {
@@ -356,7 +363,7 @@ mod tests {
             log_tail: (1..=25).map(|n| format!("line {n}\u{1b}[0m")).collect(),
             ..operation(OperationKind::Upgrade, OperationResult::Failed)
         };
-        let text = told(&failed, false);
+        let text = told(&failed);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[..3],
@@ -374,14 +381,26 @@ mod tests {
             log_tail: vec![],
             ..failed
         };
-        assert!(told(&silent, false).contains("\nworker 8.0 printed nothing\n"));
+        assert!(told(&silent).contains("\nworker 8.0 printed nothing\n"));
         let hinted = OperationView {
             hint: Some("write `exec`".to_owned()),
             ..silent
         };
         let hint = "\nhint: write `exec`\ngeneration 7 serves as before";
-        assert!(told(&hinted, false).ends_with(hint));
-        assert!(!told(&hinted, true).contains("exec"), "it is said once");
+        assert!(told(&hinted).ends_with(hint));
+    }
+
+    #[test]
+    fn what_was_aborted_is_said_to_be_once() {
+        let aborted = OperationView {
+            reason: Some("it was aborted before it was active, asked by root (pid 7)".to_owned()),
+            ..operation(OperationKind::Upgrade, OperationResult::Aborted)
+        };
+        assert_eq!(
+            told(&aborted),
+            "web: upgrade up_8 was aborted before it was active, asked by root (pid 7)\n\
+             generation 7 serves as before"
+        );
     }
 
     #[test]
@@ -415,7 +434,7 @@ mod tests {
         ] {
             let ended = operation(OperationKind::Upgrade, result);
             assert_eq!(exit(&ended) as u8, code);
-            assert_eq!(told(&ended, false), format!("web: {words}"));
+            assert_eq!(told(&ended), format!("web: {words}"));
         }
         assert_eq!(exit(&upgraded()), Exit::Done);
     }

@@ -26,8 +26,6 @@ pub(super) struct Progress {
     phase: String,
     /// The warnings that were shown.
     warned: Vec<String>,
-    /// Whether the advice for a program that takes no socket was shown.
-    advised: bool,
 }
 
 impl Progress {
@@ -42,18 +40,12 @@ impl Progress {
             ready: 0,
             phase: "waiting".to_owned(),
             warned: Vec::new(),
-            advised: false,
         }
     }
 
     /// The warnings that were shown, which need not be said again.
     pub(super) fn into_warned(self) -> Vec<String> {
         self.warned
-    }
-
-    /// Whether what could be done about a failure was shown already.
-    pub(super) fn has_advised(&self) -> bool {
-        self.advised
     }
 
     /// Whether it is one line that changes.
@@ -79,7 +71,6 @@ impl Progress {
             let sentence = clean(&event.to_string());
             let line = terminal.fold(&format!("{}: {sentence}", self.name));
             let line = terminal.err_paint().tone(tone, &line);
-            self.advised |= matches!(event, Event::WorkerElsewhere { .. });
             terminal.tell(&line)?;
             if let Event::Warning { message } = event {
                 self.warned.push(message);
@@ -224,6 +215,7 @@ fn is_told_at_the_end(event: &Event) -> bool {
             | Event::ScaleFailed { .. }
             | Event::HookFailed { vetoes: true, .. }
             | Event::OperationEnded { .. }
+            | Event::ConfigRefused { .. }
             | Event::Gap { .. }
     )
 }

@@ -46,7 +46,7 @@ pub(super) struct Upgrade {
     #[arg(long, value_name = "N", conflicts_with = "systemd", allow_negative_numbers = true, value_parser = canary)]
     canary: Option<u32>,
     /// Forget what an earlier upgrade brought: the config's own release again
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     from_config: bool,
     /// The program to run from now on, and its arguments
     #[arg(last = true)]

@@ -28,7 +28,11 @@ pub struct Caller {
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {} (pid {})", self.uid, self.pid)
+        match self.uid {
+            // Others' names are in a database that may take its time.
+            0 => write!(f, "root (pid {})", self.pid),
+            uid => write!(f, "uid {uid} (pid {})", self.pid),
+        }
     }
 }
 

@@ -191,11 +191,14 @@ pub enum Event {
         restarts: u32,
         delay_ms: u64,
     },
-    /// It finished what it had, `drain_ms` after it was told to.
+    /// It ended, `drain_ms` after it was told to. `exit` says how, where that was not in order (a signal, or a status
+    /// other than 0): then nobody knows what it left undone.
     WorkerDrained {
         worker: String,
         generation: u32,
         drain_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<String>,
     },
     /// It was killed: its deadline passed, it missed its watchdog, it went over a limit, or somebody else sent the
     /// signal before it had drained.

@@ -32,6 +32,7 @@ impl Master {
     /// From now on this config is in force, as far as it can be without a
     /// restart; says what cannot.
     pub(super) fn adopt_config(&mut self, mut loaded: Loaded) -> Adopted {
+        self.said = loaded.config.clone();
         // Listeners change with the generation that has them.
         loaded.config.listen.clone_from(&self.loaded.config.listen);
         let changed = config::changed(&self.loaded.config, &loaded.config);

@@ -1,7 +1,9 @@
 //! What the control API asks.
 
+use std::collections::BTreeMap;
+
 use super::Master;
-use crate::config;
+use crate::config::{self, Applies};
 use crate::control::metrics::exposition;
 use crate::control::view::{
     ConfigValue, ConfigView, HistoryView, LogLine, LogsView, OperationState, Stream,
@@ -46,14 +48,17 @@ impl Master {
 
     fn config_view(&self) -> ConfigView {
         let values = config::effective(&self.loaded.config, &self.loaded.origins);
+        let said = config::effective(&self.said, &self.loaded.origins);
+        let said: BTreeMap<String, Option<String>> =
+            said.into_iter().map(|one| (one.key, one.value)).collect();
         let values = values.into_iter().map(|value| ConfigValue {
             masked: value
                 .value
                 .as_deref()
                 .is_some_and(|text| text.contains("***")),
+            origin: origin_of(&value, said.get(&value.key)),
             key: value.key,
             value: as_json(value.value),
-            origin: value.origin.to_string(),
         });
         ConfigView {
             file: self
@@ -120,6 +125,24 @@ impl Master {
         let (running, _) = self.operations.current();
         running.is_some_and(|view| view.state == OperationState::Running)
     }
+}
+
+/// Where a value came from. One that is in force still, although its place says another by now, did not come from there.
+fn origin_of(value: &config::Effective, said: Option<&Option<String>>) -> String {
+    let Some(said) = said.filter(|said| **said != value.value) else {
+        return value.origin.to_string();
+    };
+    let unnumbered = match value.key.strip_prefix("listen[") {
+        Some(rest) => rest.split_once(']').map(|(_, key)| format!("listen{key}")),
+        None => None,
+    };
+    let when = match config::applies(unnumbered.as_deref().unwrap_or(&value.key)) {
+        Applies::Restart => "when the master starts anew",
+        Applies::Release => "with the next generation",
+        Applies::Live => "once that is in force",
+    };
+    let said = said.as_deref().unwrap_or("unset");
+    format!("as before; {when} {said}, {}", value.origin)
 }
 
 /// A value as the config writes it; what TOML and JSON write alike becomes JSON.

@@ -186,6 +186,7 @@ impl Master {
                 worker,
                 generation,
                 drain_ms,
+                exit: (!is_orderly(exit)).then(|| exit.to_string()),
             });
         }
         self.clean_up(id);
@@ -258,6 +259,7 @@ impl Master {
             worker.untaken = untaken;
             worker.executed = program.or(worker.executed.take());
             let drained = worker.told.is_some();
+            let unfit = worker.unfit.clone();
             if let Some(child) = &worker.child {
                 child.kill();
             }
@@ -271,7 +273,10 @@ impl Master {
                     Count(held, "connection")
                 ),
                 (true, _) => "it was told to end and had not".to_owned(),
-                (false, _) => "it was not ready in time, or not healthy".to_owned(),
+                (false, _) => match unfit {
+                    Some(why) => format!("it {why}"),
+                    None => "the service ends at once".to_owned(),
+                },
             };
             self.tell(&Event::WorkerKilled {
                 worker: id.to_string(),
@@ -287,6 +292,15 @@ impl Master {
         if let Some(info) = self.generations.get_mut(&id.generation) {
             info.cut = info.cut.zip(held).map(|(cut, held)| cut + held);
         }
+    }
+}
+
+/// Whether a program that was told to end may be believed to have finished: also a shell's way of saying "by that signal"
+/// (128 + its number), with which a JVM ends that ran all its hooks.
+fn is_orderly(exit: Exit) -> bool {
+    match exit {
+        Exit::Code(code) => code == 0 || code > 128,
+        Exit::Signal { .. } => false,
     }
 }
 

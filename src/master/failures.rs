@@ -1,6 +1,8 @@
 //! Why a generation failed, in words, with the failing worker's last lines.
 
 use super::Master;
+use super::probing::patience;
+use super::worker::Verdict;
 use crate::config::ReadyOn;
 use crate::control::{Count, Span};
 use crate::fleet::{Cause, Failure, Fault, GenerationNumber, WorkerId};
@@ -110,16 +112,10 @@ impl Master {
             }
             Cause::Fault(Fault::Unhealthy | Fault::Unanswered) => {
                 let verdict = held.and_then(|worker| worker.verdict.as_ref());
+                let proven = held.is_some_and(|worker| worker.ready.is_some());
                 verdict.map_or_else(
                     || "is not healthy".to_owned(),
-                    |verdict| {
-                        format!(
-                            "is not healthy: health check {} failed {}: {}",
-                            verdict.check,
-                            Count(verdict.failures, "time"),
-                            verdict.reason
-                        )
-                    },
+                    |verdict| self.unhealthy_in_words(worker, verdict, proven),
                 )
             }
             Cause::Fault(Fault::HookFailed) => "a hook spoke against it".to_owned(),
@@ -135,6 +131,27 @@ impl Master {
                     Span(limit)
                 )
             }
+        }
+    }
+
+    /// `proven`: it passed its check once.
+    fn unhealthy_in_words(&self, id: Option<WorkerId>, verdict: &Verdict, proven: bool) -> String {
+        let Verdict {
+            check,
+            failures,
+            reason,
+            ..
+        } = verdict;
+        let times = Count(*failures, "time");
+        let manner = self.manner(id.map_or(0, |id| id.generation));
+        let patience = Span(super::effects::millis(patience(&manner.health)));
+        match proven {
+            true => format!("is not healthy: health check {check} failed {times}: {reason}"),
+            // Then it is asked more often, for as long.
+            false => format!(
+                "is not healthy: health check {check} never passed in {patience} (health.failures × \
+                 health.interval), it failed {times}: {reason}"
+            ),
         }
     }
 

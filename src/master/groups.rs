@@ -206,6 +206,7 @@ impl Master {
         standing
             .chain(self.admin.trouble())
             .map(str::to_owned)
+            .chain(self.nobody_serves())
             .collect()
     }
 

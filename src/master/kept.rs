@@ -44,6 +44,11 @@ struct Record {
     asked_at_ms: Option<u64>,
     #[n(5)]
     against: Option<App>,
+    #[n(6)]
+    label: Option<String>,
+    /// The service that it is of: two may be given one state directory.
+    #[n(7)]
+    service: Option<String>,
 }
 
 #[derive(Encode, Decode)]
@@ -72,7 +77,8 @@ pub(super) enum Unreadable {
     Later(u32),
 }
 
-pub(super) fn encode(sticky: &Sticky) -> Vec<u8> {
+/// What `service` runs, as bytes.
+pub(super) fn encode(sticky: &Sticky, service: &str) -> Vec<u8> {
     let bytes = |path: &Path| ByteVec::from(path.as_os_str().as_bytes().to_vec());
     let against = sticky.against.as_ref().map(|app| App {
         command: app.command.clone(),
@@ -90,6 +96,8 @@ pub(super) fn encode(sticky: &Sticky) -> Vec<u8> {
         by_pid: by.map(|(by, _)| by.pid),
         asked_at_ms: by.map(|(_, at)| at.millis()),
         against,
+        label: sticky.label.clone(),
+        service: Some(service.to_owned()),
     });
     let (format, check) = (FORMAT, sum(&body));
     let body = body.into();
@@ -100,7 +108,8 @@ pub(super) fn encode(sticky: &Sticky) -> Vec<u8> {
     })
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Sticky, Unreadable> {
+/// The sticky release, and the service that it is of, which the first versions did not write.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Sticky, Option<String>), Unreadable> {
     let damaged = |_| Unreadable::Damaged;
     let Envelope {
         format,
@@ -128,12 +137,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Sticky, Unreadable> {
         let at = record.asked_at_ms.unwrap_or_default();
         (Caller { uid, pid }, Timestamp::from_millis(at))
     });
-    Ok(Sticky {
+    let sticky = Sticky {
         command: record.command,
         env: record.env,
+        label: record.label,
         by,
         against,
-    })
+    };
+    Ok((sticky, record.service))
 }
 
 fn written(value: &impl Encode<()>) -> Vec<u8> {
@@ -156,6 +167,8 @@ mod tests {
 
     use super::*;
 
+    const SERVICE: &str = "web";
+
     fn sample() -> Sticky {
         let pairs = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter();
@@ -173,6 +186,7 @@ mod tests {
                 "--port={fd:http}".to_owned(),
             ]),
             env: pairs(&[("COLOUR", "green"), ("TOKEN", "s3cret")]),
+            label: Some("v42".to_owned()),
             by: Some((caller, Timestamp::from_millis(1_774_112_645_120))),
             against: Some(Against {
                 command: vec!["./server".to_owned()],
@@ -188,13 +202,26 @@ mod tests {
     /// Bytes that a released version wrote are read for ever: a change here is a new file beside the old one.
     #[test]
     fn the_bytes_of_format_1_are_read_and_written() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/sticky-1.cbor");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/golden/sticky-1-label.cbor"
+        );
         if std::env::var_os("HANDOVER_WRITE_GOLDEN").is_some() {
-            std::fs::write(path, encode(&sample())).unwrap();
+            std::fs::write(path, encode(&sample(), SERVICE)).unwrap();
         }
         let golden = std::fs::read(path).unwrap();
-        assert_eq!(decode(&golden), Ok(sample()));
-        assert_eq!(encode(&sample()), golden);
+        assert_eq!(decode(&golden), Ok((sample(), Some(SERVICE.to_owned()))));
+        assert_eq!(encode(&sample(), SERVICE), golden);
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_labels_in_it_is_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/sticky-1.cbor");
+        let without = Sticky {
+            label: None,
+            ..sample()
+        };
+        assert_eq!(decode(&std::fs::read(path).unwrap()), Ok((without, None)));
     }
 
     #[test]
@@ -207,7 +234,7 @@ mod tests {
                 check: sum(body),
             })
         };
-        assert_eq!(decode(&envelope(1, &body)), Ok(Sticky::default()));
+        assert_eq!(decode(&envelope(1, &body)), Ok((Sticky::default(), None)));
         assert_eq!(decode(&envelope(2, &body)), Err(Unreadable::Later(2)));
         body.pop();
         assert_eq!(decode(&envelope(1, &body)), Err(Unreadable::Damaged));
@@ -215,7 +242,7 @@ mod tests {
 
     #[test]
     fn every_shorter_and_every_changed_file_is_damaged() {
-        let whole = encode(&sample());
+        let whole = encode(&sample(), SERVICE);
         for length in 0..whole.len() {
             assert_eq!(
                 decode(&whole[..length]),

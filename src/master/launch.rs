@@ -90,6 +90,7 @@ impl Master {
             status: None,
             told: None,
             killed: false,
+            unfit: None,
             exit: None,
             not_started: None,
             group: None,

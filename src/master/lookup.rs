@@ -29,7 +29,7 @@ pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<(Release,
         faults.extend(wrong.0);
         Vec::new()
     });
-    let release = Release::resolve(plan(&loaded.config, sticky, file, None));
+    let release = Release::resolve(plan(&loaded.config, sticky, file, sticky.label.clone()));
     if let Err(unresolved) = &release {
         let told = |error: &ResolveError| loaded.fault(error.key(), error.what(), error.hint());
         faults.extend(unresolved.0.iter().map(told));

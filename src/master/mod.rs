@@ -188,6 +188,8 @@ struct Master {
     runtime: RuntimeDir,
     fleet: Fleet,
     /// Events that the master itself makes, for the fleet.
+    /// The config as it was read last: what of it waits for something is not in `loaded`.
+    said: Config,
     pending: VecDeque<fleet::Event>,
     /// Workers to be started, a few in each turn of the loop.
     launches: VecDeque<(WorkerId, ReleaseId)>,

@@ -93,10 +93,10 @@ impl Master {
                 self.fleet.policy().max_generations
             )),
             Note::CrashLoop(id, restarts) => {
-                let exit = self
-                    .workers
-                    .get(id)
-                    .map_or_else(String::new, |w| w.ending());
+                // How it ended is handover's own doing where it was not fit.
+                let exit = self.workers.get(id).map_or_else(String::new, |worker| {
+                    worker.unfit.clone().unwrap_or_else(|| worker.ending())
+                });
                 let delay_ms = millis(self.fleet.policy().restart_max_delay);
                 let (worker, generation) = (id.to_string(), id.generation);
                 self.tell(&Event::CrashLoop {
@@ -110,6 +110,9 @@ impl Master {
             Note::Unfit(id, cause) => {
                 let why = self.cause_in_words(Some(id), cause);
                 self.warn(format!("worker {id} {why}"));
+                if let Some(worker) = self.workers.get_mut(id) {
+                    worker.unfit = Some(why);
+                }
             }
             Note::Retry(left) => {
                 self.warn(format!(

@@ -12,12 +12,12 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::program::{Content, Look, Seen, look, watched_paths};
+use super::program::{AtWork, Content, Look, Seen, look, watched_paths};
 use super::{Input, Master};
 use crate::control::{Caller, Event, OperationRequest, UpgradeRequest};
 use crate::fleet::GenerationNumber;
 use crate::fleet::rollout::Phase;
-use crate::process::{Follow, Identity, Release, Stir, pollable};
+use crate::process::{Follow, Release, Stir, pollable};
 
 /// Who asked, in `history`.
 pub(super) const CAUSE: &str = "on_change";
@@ -60,20 +60,19 @@ pub(super) struct OnChange {
     /// The first look, too, is compared with what was started: nothing served before.
     from_start: bool,
     looks: VecDeque<Seen>,
-    failed: VecDeque<Identity>,
+    failed: VecDeque<AtWork>,
     /// Why a look saw nothing, where people were told, and since when they see something again.
     unseen: Option<(String, Option<Instant>)>,
 }
 
 impl OnChange {
     /// Takes a look; `at_work` are the programs that serve or are on their way.
-    fn decide(&mut self, seen: Seen, at_work: &[Identity]) -> Verdict {
+    fn decide(&mut self, seen: Seen, at_work: &[AtWork]) -> Verdict {
         let first = self.last.is_none();
         let same = self.last.replace(seen.content.clone()).as_ref() == Some(&seen.content);
-        let is = |identity: &Identity| {
+        let is = |one: &AtWork| {
             let mut looks = self.looks.iter();
-            *identity == seen.identity
-                || looks.any(|it| it.identity == *identity && it.content == seen.content)
+            one.is(&seen) || looks.any(|it| one.is(it) && it.content == seen.content)
         };
         let verdict = match () {
             () if same || at_work.iter().any(is) => Verdict::Nothing,
@@ -202,11 +201,7 @@ impl Master {
             active.and_then(|id| self.releases.get(id)),
             self.coming_release(),
         ];
-        let at_work: Vec<Identity> = at_work
-            .into_iter()
-            .flatten()
-            .map(Release::identity)
-            .collect();
+        let at_work: Vec<AtWork> = at_work.into_iter().flatten().map(AtWork::of).collect();
         match self.on_change.decide(seen, &at_work) {
             Verdict::Nothing => {}
             Verdict::Failed => self.tell_of_program(
@@ -239,10 +234,10 @@ impl Master {
     pub(super) fn remember_failed_program(&mut self, generation: GenerationNumber) {
         let info = self.generations.get(&generation);
         let release = info.and_then(|info| self.releases.get(info.release));
-        let Some(identity) = release.map(Release::identity) else {
+        let Some(failed) = release.map(AtWork::of) else {
             return;
         };
-        remember(&mut self.on_change.failed, identity);
+        remember(&mut self.on_change.failed, failed);
         let ours = |view: &crate::control::view::OperationView| {
             view.to == Some(generation) && view.cause.as_deref() == Some(CAUSE)
         };
@@ -318,6 +313,7 @@ async fn wait(mut follow: tokio::io::unix::AsyncFd<Follow>, inputs: mpsc::Sender
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Identity;
 
     /// A file by its inode, with this content.
     fn seen(inode: u64, sum: u64) -> Seen {
@@ -339,7 +335,10 @@ mod tests {
     #[test]
     fn each_content_is_tried_once_and_what_serves_is_no_change() {
         let mut memory = OnChange::default();
-        let id = |inode| seen(inode, 0).identity;
+        let id = |inode| AtWork {
+            identity: seen(inode, 0).identity,
+            directory: None,
+        };
         let a = [id(1)];
         assert_eq!(
             memory.decide(seen(1, 100), &a),
@@ -377,13 +376,40 @@ mod tests {
     }
 
     #[test]
+    fn the_same_interpreter_in_another_directory_is_another_program() {
+        let mut memory = OnChange::default();
+        let release = |number: u32| PathBuf::from(format!("/srv/releases/{number}"));
+        let python = |number| {
+            let mut seen = seen(1, 100);
+            seen.content.places.push(release(number));
+            seen
+        };
+        let at_work = |number| AtWork {
+            identity: python(number).identity,
+            directory: Some(release(number)),
+        };
+        let verdict =
+            |memory: &mut OnChange, now, before| memory.decide(python(now), &[at_work(before)]);
+        assert_eq!(verdict(&mut memory, 41, 41), Verdict::Nothing);
+        assert_eq!(verdict(&mut memory, 42, 41), Verdict::Upgrade);
+        assert_eq!(verdict(&mut memory, 41, 42), Verdict::Upgrade, "and back");
+        remember(&mut memory.failed, at_work(43));
+        assert_eq!(verdict(&mut memory, 43, 41), Verdict::Failed);
+        assert_eq!(verdict(&mut memory, 44, 41), Verdict::Upgrade);
+    }
+
+    #[test]
     fn what_was_there_before_a_rollback_is_no_change_and_what_came_during_the_start_is() {
         let first = |from_start| {
             let mut memory = OnChange {
                 from_start,
                 ..OnChange::default()
             };
-            memory.decide(seen(2, 200), &[seen(1, 100).identity])
+            let at_work = AtWork {
+                identity: seen(1, 100).identity,
+                directory: None,
+            };
+            memory.decide(seen(2, 200), &[at_work])
         };
         assert_eq!(first(false), Verdict::Nothing);
         assert_eq!(first(true), Verdict::Upgrade);

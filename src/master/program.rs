@@ -18,6 +18,30 @@ pub(super) struct Seen {
     pub(super) content: Content,
 }
 
+/// A program that serves, is on its way or failed: its file, and where it runs. An interpreter is the same file for every
+/// release; what it runs lies in the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AtWork {
+    pub(super) identity: Identity,
+    /// Without links; where the config names one.
+    pub(super) directory: Option<PathBuf>,
+}
+
+impl AtWork {
+    pub(super) fn of(release: &Release) -> Self {
+        let named = release.plan().directory.is_some();
+        Self {
+            identity: release.identity(),
+            directory: named.then(|| release.directory().to_owned()),
+        }
+    }
+
+    /// Whether what was seen is this one.
+    pub(super) fn is(&self, seen: &Seen) -> bool {
+        self.identity == seen.identity && self.directory.as_ref() == seen.content.places.get(1)
+    }
+}
+
 /// What is compared: where the paths lead, and what is in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Content {

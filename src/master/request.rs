@@ -128,7 +128,9 @@ impl Master {
             .map_err(|faults| ApiError::config(&faults))?;
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
             sticky.by = Some((by, Timestamp::now()));
+            sticky.label = None;
         }
+        sticky.label = upgrade.label.clone().or(sticky.label);
         sticky.command = upgrade.command.clone().or(sticky.command);
         sticky.env.extend(upgrade.env.clone());
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());

@@ -139,7 +139,8 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let (request, kept_warnings) = Overrides::open(start.state_dir, &name);
+    let (request, kept_warnings) =
+        Overrides::open(start.state_dir, &name, start.sources.file.is_some());
     let (release, manner) = first_release(&loaded, &request)?;
     let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
     runtime.let_in(Access::of(&loaded.config.control).map_err(Refusal::failed)?);
@@ -256,6 +257,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         started_at: Timestamp::now(),
         origin,
         sources: parts.sources,
+        said: parts.loaded.config.clone(),
         loaded: parts.loaded,
         runtime: parts.runtime,
         fleet: Fleet::new(policy, seed),
@@ -321,6 +323,9 @@ async fn live(
     }
     master.tell_lacks(lacking);
     master.guard_runtime();
+    if let Some(over) = master.request.is_over(master.config()) {
+        master.warn(over);
+    }
     master.submit_first(release, manner);
     if let Some(sentence) = master.sticky_sentence() {
         master.warn(sentence);

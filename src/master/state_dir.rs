@@ -68,7 +68,15 @@ impl StateDir {
         let (bytes, sticky, warning) = match read(&file) {
             Ok(None) => (None, None, None),
             Ok(Some(bytes)) => match kept::decode(&bytes) {
-                Ok(sticky) => (Some(bytes), Some(sticky), None),
+                Ok((_, Some(other))) if other != name => {
+                    let directory = directory.display();
+                    return Err(memory_only(&format!(
+                        "the state directory {directory} holds what the service {other} runs, and is left to it \
+                         (where there is no such service any more, remove {})",
+                        file.display()
+                    )));
+                }
+                Ok((sticky, _)) => (Some(bytes), Some(sticky), None),
                 Err(why) => (None, None, Some(put_aside(&file, &why.to_string()))),
             },
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -130,12 +130,15 @@ impl Master {
             against,
         } = self.scaled.as_ref()?;
         let config = match against {
-            Workers::Auto => "auto".to_owned(),
+            Workers::Auto => "\"auto\"".to_owned(),
             Workers::Count(count) => count.to_string(),
         };
+        let (said, again) = match &self.sources.file {
+            Some(_) => ("the config says", "when it is changed or the master ends"),
+            None => ("it was started with", "when the master ends"),
+        };
         Some(format!(
-            "scaled to {workers}, asked by {by}; the config says app.workers = {config}, which counts \
-             again when it is changed or the master ends"
+            "scaled to {workers}, asked by {by}; {said} app.workers = {config}, which counts again {again}"
         ))
     }
 

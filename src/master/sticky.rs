@@ -20,6 +20,8 @@ const COMMAND_MAX: usize = 120;
 pub(super) struct Sticky {
     pub(super) command: Option<Vec<String>>,
     pub(super) env: BTreeMap<String, String>,
+    /// What the upgrade that brought it was called, or one that was given a name since.
+    pub(super) label: Option<String>,
     /// Who asked for it, and when.
     pub(super) by: Option<(Caller, Timestamp)>,
     /// What the config said instead of which it stands: when that changes it is over.
@@ -95,12 +97,17 @@ pub(super) struct Overrides {
     held_back: BTreeMap<OperationId, Outcome>,
     /// None: it is in memory only.
     state: Option<StateDir>,
+    /// There is a config file, of which people know.
+    from_file: bool,
 }
 
 impl Overrides {
     /// Reads what an earlier master of this service kept; also says what a person should know.
-    pub(super) fn open(given: Option<PathBuf>, name: &str) -> (Self, Vec<String>) {
-        let mut overrides = Self::default();
+    pub(super) fn open(given: Option<PathBuf>, name: &str, from_file: bool) -> (Self, Vec<String>) {
+        let mut overrides = Self {
+            from_file,
+            ..Self::default()
+        };
         let warnings = match StateDir::open(given, name) {
             Ok((state, saved, warning)) => {
                 overrides.sticky = saved.unwrap_or_default();
@@ -117,6 +124,41 @@ impl Overrides {
         self.sticky.or_none_for(config)
     }
 
+    /// That what was kept is over, since this config says something else of the program than the one that it stood
+    /// against.
+    pub(super) fn is_over(&self, config: &Config) -> Option<String> {
+        if self.sticky.is_empty() || self.sticky.holds_for(config) {
+            return None;
+        }
+        let (by, what) = self.what(&self.sticky);
+        let (config, runs) = match self.from_file {
+            true => ("the config's [app] changed", "the config's own runs"),
+            false => ("the service is started with something else", "that runs"),
+        };
+        Some(format!(
+            "{config} since an upgrade{by} brought {what}: that is over, {runs}"
+        ))
+    }
+
+    /// Who asked for it and when, and what it runs.
+    fn what(&self, sticky: &Sticky) -> (String, String) {
+        let by = sticky
+            .by
+            .map_or_else(String::new, |(by, at)| format!(", asked by {by} at {at},"));
+        let command = sticky.command.as_ref().map(|command| shortened(command));
+        let own = match self.from_file {
+            true => "the config's command",
+            false => "the command of its start",
+        };
+        let command = command.unwrap_or_else(|| own.to_owned());
+        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
+        let env = match names.is_empty() {
+            true => String::new(),
+            false => format!(" with {} set", names.join(", ")),
+        };
+        (by, command + &env)
+    }
+
     /// The file that keeps it.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.state.as_ref().map(StateDir::file)
@@ -131,22 +173,17 @@ impl Overrides {
         if sticky.is_empty() {
             return None;
         }
-        let by = sticky
-            .by
-            .map_or_else(String::new, |(by, at)| format!(", asked by {by} at {at},"));
-        let command = sticky.command.as_ref().map(|command| shortened(command));
-        let command = command.unwrap_or_else(|| "the config's command".to_owned());
-        let names: Vec<&str> = sticky.env.keys().map(String::as_str).collect();
-        let env = match names.is_empty() {
-            true => String::new(),
-            false => format!(" with {} set", names.join(", ")),
+        let (by, what) = self.what(sticky);
+        let instead = match self.from_file {
+            true => "the config's [app]",
+            false => "what the service was started with",
         };
         let until = match self.state {
             Some(_) => "or somebody says: handover upgrade --from-config",
             None => "or the master ends",
         };
         Some(format!(
-            "an upgrade{by} runs {command}{env} instead of the config's [app], until that changes {until}"
+            "an upgrade{by} runs {what} instead of {instead}, until that changes {until}"
         ))
     }
 }
@@ -197,7 +234,7 @@ impl Master {
         };
         let bytes = match self.request.sticky.is_empty() {
             true => None,
-            false => Some(kept::encode(&self.request.sticky)),
+            false => Some(kept::encode(&self.request.sticky, &self.name)),
         };
         let Some(written) = state.keep(bytes) else {
             return false;

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     /// When it was told to end.
     pub(super) told: Option<Instant>,
     pub(super) killed: bool,
+    /// Why handover ended it, where that was its own fault: "was not ready within 30 s (ready.timeout)".
+    pub(super) unfit: Option<String>,
     pub(super) exit: Option<Exit>,
     /// Why it could not be started.
     pub(super) not_started: Option<String>,

@@ -67,7 +67,7 @@ fn a_canary_is_aborted_under_load_and_no_request_fails() {
     came_to_nothing(
         &service,
         "aborted",
-        "it was aborted before it was active, asked by uid ",
+        "it was aborted before it was active, asked by ",
     );
     let page = service.handover("history", &[]).stdout;
     let row = |kind: &str| {

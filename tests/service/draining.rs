@@ -117,6 +117,33 @@ fn a_draining_worker_that_somebody_kills_is_not_told_to_have_drained() {
 }
 
 #[test]
+fn a_worker_that_does_not_end_in_order_is_not_said_to_have_drained() {
+    let by_signal =
+        python_code("listener = socket.socket(fileno=3)\nwhile True: listener.accept()[0].close()");
+    let crashes = python_code(
+        "signal.signal(signal.SIGTERM, lambda *_: os._exit(2))\n\
+         listener = socket.socket(fileno=3)\nwhile True: listener.accept()[0].close()",
+    );
+    for (program, how) in [
+        (by_signal, "killed by SIGTERM"),
+        (crashes, "exit status 2"),
+        (server(), ""),
+    ] {
+        let service = Start::serving(&program).start();
+        service.handover("upgrade", &[]).says(0, &[]);
+        let drained = service.wait_event("worker_drained");
+        let in_order = how.is_empty();
+        assert_eq!(drained["exit"].as_str().unwrap_or(""), how);
+        let words = match in_order {
+            true => "worker 1.0 drained in ".to_owned(),
+            false => format!("after it was told to drain, and not in order: {how}"),
+        };
+        service.wait_said(&words);
+        service.stop();
+    }
+}
+
+#[test]
 fn connections_of_a_worker_s_children_are_the_workers() {
     let Some(start) = crate::apps::nginx_start() else {
         return;

@@ -273,7 +273,7 @@ fn a_release_that_is_never_healthy_never_bakes() {
     service.upgrade_to(&new.server()).says(
         1,
         &[
-            "is not healthy: health check http:/healthz failed",
+            "is not healthy: health check http:/healthz never passed in 300 ms (health.failures × health.interval), it failed ",
             "503 Service Unavailable",
         ],
     );

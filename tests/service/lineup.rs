@@ -215,7 +215,8 @@ fn one_listener_that_cannot_be_bound_changes_nothing_at_all() {
     let service = start(&[at("web", web)]);
     let before = service.status()["listeners"].clone();
     let all = [at("web", web), at("admin", admin), at("taken", taken)];
-    reload(&service, &all).says(
+    let ended = reload(&service, &all);
+    ended.says(
         1,
         &[
             "listener taken",
@@ -223,6 +224,8 @@ fn one_listener_that_cannot_be_bound_changes_nothing_at_all() {
             &std::process::id().to_string(),
         ],
     );
+    let said = ended.stderr.matches("in use by").count();
+    assert_eq!(said, 1, "{}", ended.stderr);
     assert!(refused(admin), "bound before it, and closed again");
     let absent = [at("web", web), "api fd:api".to_owned()];
     reload(&service, &absent).says(2, &["web.toml:", "\"api\"", "only when the master starts"]);

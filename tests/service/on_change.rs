@@ -10,7 +10,9 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Load, Service, Start, eventually, example_server, get, server_saying};
+use crate::support::{
+    Load, Service, Start, eventually, example_server, get, python, server_saying,
+};
 
 /// A directory with a program in it, and the service that runs it.
 struct Site(TempDir);
@@ -218,6 +220,33 @@ fn the_working_directory_is_followed_too() {
     symlink("2", site.path("next")).expect("a link");
     std::fs::rename(site.path("next"), site.path("current")).expect("a rename");
     serves(&service, 2, "release 2");
+    service.stop();
+}
+
+#[test]
+fn a_directory_that_is_switched_under_an_interpreter_is_a_new_release_and_back_again() {
+    let site = Site::new();
+    for release in ["1", "2"] {
+        std::fs::create_dir_all(site.path(release)).expect("a directory");
+        let file = site.path(release).join("app.py");
+        server_saying(&format!("release {release}"), &file);
+    }
+    symlink("1", site.path("current")).expect("a link");
+    let text = format!(
+        "[upgrade]\nbake = \"100ms\"\non_change = true\n[app]\ncommand = [{:?}, \"app.py\"]\n\
+         directory = {:?}\n[[listen]]\naddress = \"127.0.0.1:0\"\n",
+        python(),
+        site.path("current").display().to_string()
+    );
+    std::fs::write(site.path("web.toml"), text).expect("the config");
+    let service = Start::bare(&[])
+        .flag("--config", site.path("web.toml"))
+        .start();
+    for (generation, release) in [(2, "2"), (3, "1")] {
+        symlink(release, site.path("next")).expect("a link");
+        std::fs::rename(site.path("next"), site.path("current")).expect("a rename");
+        serves(&service, generation, &format!("release {release}"));
+    }
     service.stop();
 }
 

@@ -87,11 +87,15 @@ fn what_an_upgrade_brought_serves_again_after_a_kill_and_after_a_stop() {
             answer(&service)
         );
         let uid = nix::unistd::geteuid();
+        let who = match uid.is_root() {
+            true => "root".to_owned(),
+            false => format!("uid {uid}"),
+        };
         for verb in ["status", "config"] {
             let said = service.handover(verb, &[]).stdout;
             for part in [
                 "green.py with TOKEN set",
-                &format!("asked by uid {uid}"),
+                &format!("asked by {who} (pid "),
                 "--from-config",
             ] {
                 assert!(said.contains(part), "{verb}: no {part:?} in {said}");
@@ -138,6 +142,12 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
     let said = service.ends_after_term().stderr;
     assert!(said.contains("generation 1 is active"), "{said}");
     assert!(!said.contains("instead of the config's"), "{said}");
+    let over = said.find("WARN  web  the config's [app] changed since an upgrade, asked by ");
+    let over = over.map(|at| &said[at..]).unwrap_or_default();
+    assert!(
+        over.contains("green.py: that is over, the config's own runs"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -156,6 +166,72 @@ fn a_start_says_what_an_upgrade_left_in_force() {
     assert!(sticky.contains(sentence), "{sticky}");
     let page = service.handover("status", &[]).stdout;
     assert!(page.contains("with COLOUR set"), "{page}");
+    service.stop();
+}
+
+#[test]
+fn a_label_is_kept_with_what_it_is_the_name_of() {
+    let site = Site::new();
+    let service = site.start().start();
+    let label = |service: &Service| {
+        let page = service.status();
+        let label = page["generations"][0]["label"].as_str();
+        label.map(str::to_owned)
+    };
+    let words = ["--env", "COLOUR=green", "--label", "v42"];
+    service.handover("upgrade", &words).says(0, &[]);
+    service.stop();
+    let service = site.start().start();
+    assert_eq!(label(&service).as_deref(), Some("v42"));
+    let [pid] = service.workers(1)[..] else {
+        panic!("{}", service.status())
+    };
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).expect("environ");
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("HANDOVER_RELEASE=v42"));
+    // Another release has its own, or none.
+    service
+        .handover("upgrade", &["--env", "COLOUR=blue"])
+        .says(0, &[]);
+    service.stop();
+    let service = site.start().start();
+    assert_eq!(label(&service), None);
+    service.stop();
+}
+
+#[test]
+fn what_one_service_keeps_is_not_run_by_another_that_is_given_its_state_directory() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    service.stop();
+    let other = site.start().flag("--name", "api").start();
+    assert!(answer(&other).starts_with("hello"), "{}", answer(&other));
+    assert!(other.status()["sticky"].is_null());
+    let warnings = other.status()["warnings"].to_string();
+    let said = "holds what the service web runs, and is left to it";
+    assert!(warnings.contains(said), "{warnings}");
+    other.upgrade_to(&site.program("blue")).says(0, &[]);
+    other.stop();
+    let service = site.start().start();
+    assert!(answer(&service).starts_with("green"));
+    service.stop();
+}
+
+#[test]
+fn without_a_config_file_nobody_speaks_of_one() {
+    let service = Start::serving(&server()).start();
+    let words = ["--env", "COLOUR=blue"];
+    service.handover("upgrade", &words).says(0, &[]);
+    service.handover("scale", &["2"]).says(0, &[]);
+    let page = service.handover("status", &[]).stdout;
+    for part in [
+        "runs the command of its start with COLOUR set instead of what the service was started with",
+        "it was started with app.workers = 1, which counts again when the master ends",
+    ] {
+        assert!(page.contains(part), "no {part:?} in {page}");
+    }
+    assert!(!page.contains("config's"), "{page}");
     service.stop();
 }
 

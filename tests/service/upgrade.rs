@@ -73,6 +73,11 @@ fn f17_ready_never_comes() {
     service
         .upgrade_to(&Broken::never_ready())
         .says(1, &["still loading", "1"]);
+    let killed = service.wait_event("worker_killed");
+    assert_eq!(
+        killed["reason"],
+        "it was not ready within 2 s (ready.timeout)"
+    );
     load.lost_nothing([1]);
     assert_eq!(service.generation(), 1);
     service.stop();

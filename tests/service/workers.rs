@@ -114,6 +114,15 @@ fn a_crash_loop_is_an_event_and_not_a_storm() {
         let told = worker["restarts"].as_u64() > Some(4) && worker["ended"] == "exit status 7";
         (worker["state"] == "starting" && waits && told).then_some(())
     });
+    let page = service.handover("status", &[]).stdout;
+    assert!(page.contains("  not serving  generation 1  "), "{page}");
+    let said = "nobody serves: 0 of 1 worker of generation 1 are ready";
+    assert!(page.contains(said), "{page}");
+    let status = service.status();
+    assert_eq!(status["state"], "serving", "the word that scripts know");
+    assert!(status["warnings"].to_string().contains(said), "{status}");
+    let ready = service.ask("GET", "/readyz", "").expect("an answer");
+    assert_eq!(ready.status, 503);
     std::fs::remove_file(&fuse).expect("the file");
     eventually("it recovers by itself", || {
         get(&service.address(), "/").ok()

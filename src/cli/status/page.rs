@@ -39,14 +39,17 @@ pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
 }
 
 fn header(status: &Status, paint: Paint) -> Vec<String> {
-    let tone = match status.state {
-        MasterState::Serving => Tone::Good,
-        MasterState::Starting | MasterState::Upgrading => Tone::Warn,
-        MasterState::Stopping | MasterState::Unknown => Tone::Bad,
+    let (word, tone) = match status.state {
+        // It is what a pager sees first.
+        MasterState::Serving if nobody_serves(status) => ("not serving", Tone::Bad),
+        MasterState::Upgrading if nobody_serves(status) => ("upgrading, not serving", Tone::Bad),
+        MasterState::Serving => (status.state.as_str(), Tone::Good),
+        MasterState::Starting | MasterState::Upgrading => (status.state.as_str(), Tone::Warn),
+        MasterState::Stopping | MasterState::Unknown => (status.state.as_str(), Tone::Bad),
     };
     let mut first = vec![
         paint.tone(Tone::Strong, &clean(&status.name)),
-        paint.tone(tone, status.state.as_str()),
+        paint.tone(tone, word),
     ];
     if status.generation > 0 {
         first.push(format!("generation {}", status.generation));
@@ -68,6 +71,11 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
         lines.push(paint.tone(Tone::Warn, &format!("warning: {}", clean(warning))));
     }
     lines
+}
+
+fn nobody_serves(status: &Status) -> bool {
+    let mut workers = status.generations.iter().flat_map(|held| &held.workers);
+    !status.generations.is_empty() && workers.all(|worker| worker.state != WorkerState::Ready)
 }
 
 fn generations(status: &Status) -> Table {

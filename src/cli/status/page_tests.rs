@@ -84,7 +84,7 @@ LISTENER  ADDRESS         BACKLOG  FROM
 http      0.0.0.0:8080       4096
 dns       udp:0.0.0.0:53           systemd  both generations read from it while they overlap
 
-under way: upgrade up_8 for 1 s, asked by uid 0 (pid 4800)
+under way: upgrade up_8 for 1 s, asked by root (pid 4800)
 last upgrade: up_7 failed, generation 6 to 7, 6 min 4 s ago, took 1.2 s: exit code 3
 upgrades: 6 succeeded, 1 failed, 0 rolled back";
     assert_eq!(render(&busy(), Paint(false), usize::MAX), expected);
@@ -137,6 +137,26 @@ WORKER  STATE             PID  RESTARTS  STATUS
     status.generations[0].workers[0].restart_in_ms = Some(80);
     let page = render(&status, Paint(false), usize::MAX);
     assert!(page.contains("restarts in 80 ms  none"), "{page}");
+}
+
+#[test]
+fn a_service_without_a_ready_worker_is_not_said_to_serve() {
+    let mut status = busy();
+    let word = |status: &Status| {
+        let page = render(status, Paint(false), usize::MAX);
+        page.split("  ").nth(1).map(str::to_owned)
+    };
+    assert_eq!(word(&status).as_deref(), Some("upgrading"));
+    for generation in &mut status.generations {
+        for worker in &mut generation.workers {
+            worker.state = WorkerState::Starting;
+        }
+    }
+    assert_eq!(word(&status).as_deref(), Some("upgrading, not serving"));
+    status.state = MasterState::Serving;
+    assert_eq!(word(&status).as_deref(), Some("not serving"));
+    status.generations[1].workers[1].state = WorkerState::Ready;
+    assert_eq!(word(&status).as_deref(), Some("serving"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Name,
         "",
         Restart,
-        "The service's name; else the file's stem, else the command's base name."
+        "The service's name; else the file's stem, else the command's base name: of an interpreter its script's stem (`python3 app.py`: `app`) or the last part of its module's name (`python3 -m http.server`: `server`)."
     ),
     key!(
         "route",

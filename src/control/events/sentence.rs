@@ -267,19 +267,7 @@ impl Event {
                 "worker {worker} starts again in {} (restart {restarts})",
                 Span(*delay_ms)
             ),
-            Self::WorkerDrained {
-                worker, drain_ms, ..
-            } => {
-                write!(f, "worker {worker} drained in {}", Span(*drain_ms))
-            }
-            Self::WorkerKilled {
-                worker,
-                pid,
-                reason,
-                ..
-            } => {
-                write!(f, "worker {worker} was killed (pid {pid}): {reason}")
-            }
+            Self::WorkerDrained { .. } | Self::WorkerKilled { .. } => self.fmt_end(f),
             Self::WorkerElsewhere { worker, reason, .. } => {
                 write!(f, "worker {worker}: {reason}")
             }
@@ -291,12 +279,39 @@ impl Event {
                 ..
             } => write!(
                 f,
-                "worker {worker} ends again and again ({restarts} restarts, last: {exit}); it is \
-                 started every {} at most",
+                "worker {worker} ends again and again ({restarts} restarts, last: {exit}); the pause before \
+                 the next start grows to {} at most (restart.max_delay)",
                 Span(*delay_ms)
             ),
             Self::OutputDropped { worker, lines, .. } => {
                 write!(f, "{} of worker {worker} not kept", Count(*lines, "line"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_end(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WorkerDrained {
+                worker,
+                drain_ms,
+                exit,
+                ..
+            } => match exit {
+                None => write!(f, "worker {worker} drained in {}", Span(*drain_ms)),
+                Some(exit) => write!(
+                    f,
+                    "worker {worker} ended {} after it was told to drain, and not in order: {exit}",
+                    Span(*drain_ms)
+                ),
+            },
+            Self::WorkerKilled {
+                worker,
+                pid,
+                reason,
+                ..
+            } => {
+                write!(f, "worker {worker} was killed (pid {pid}): {reason}")
             }
             _ => Ok(()),
         }

@@ -37,7 +37,7 @@ fn of_the_master() -> Vec<Known> {
                 by: Some(by),
                 drain_timeout_ms: 20_000,
             },
-            "stopping, asked by uid 0 (pid 4711); drains 20 s at most",
+            "stopping, asked by root (pid 4711); drains 20 s at most",
         ),
         (
             "master_stopping",
@@ -54,7 +54,7 @@ fn of_the_master() -> Vec<Known> {
                 operation_kind: OperationKind::Upgrade,
                 by,
             },
-            "upgrade up_9 is queued, asked by uid 0 (pid 4711)",
+            "upgrade up_9 is queued, asked by root (pid 4711)",
         ),
         (
             "operation_started",
@@ -63,7 +63,7 @@ fn of_the_master() -> Vec<Known> {
                 operation_kind: OperationKind::Rollback,
                 by,
             },
-            "rollback up_9 began, asked by uid 0 (pid 4711)",
+            "rollback up_9 began, asked by root (pid 4711)",
         ),
         (
             "operation_ended",
@@ -232,8 +232,19 @@ fn of_workers() -> Vec<Known> {
                 worker: worker.clone(),
                 generation,
                 drain_ms: 340,
+                exit: None,
             },
             "worker 8.0 drained in 340 ms",
+        ),
+        (
+            "worker_drained",
+            Event::WorkerDrained {
+                worker: worker.clone(),
+                generation,
+                drain_ms: 6,
+                exit: Some(text("exit status 2")),
+            },
+            "worker 8.0 ended 6 ms after it was told to drain, and not in order: exit status 2",
         ),
         (
             "worker_killed",
@@ -285,8 +296,8 @@ fn of_workers() -> Vec<Known> {
                 delay_ms: 30_000,
                 exit: text("exit code 1"),
             },
-            "worker 8.0 ends again and again (5 restarts, last: exit code 1); it is started every \
-             30 s at most",
+            "worker 8.0 ends again and again (5 restarts, last: exit code 1); the pause before the next \
+             start grows to 30 s at most (restart.max_delay)",
         ),
         (
             "output_dropped",

@@ -69,9 +69,10 @@ pub struct Status {
 pub enum MasterState {
     /// The first generation is not ready yet.
     Starting,
-    /// A generation serves and nothing is under way.
+    /// A generation is active and nothing is under way. Whether a worker of it is ready, say `workers` and `warnings`,
+    /// and `/readyz`.
     Serving,
-    /// A generation serves and an operation is under way.
+    /// A generation is active and an operation is under way.
     Upgrading,
     /// The master drains and ends.
     Stopping,

@@ -77,6 +77,7 @@ pub(super) const MISTAKES: &[Mistake] = &[
     mistake("handover check", 2, &["<FILE>", "handover check web.toml"]),
     mistake("handover man", 2, &["<DIR>", "handover man ./man"]),
     mistake("handover completions tcsh", 2, &["there is none for tcsh", "handover completions bash"]),
+    mistake("handover upgrade --from-config -- ./server.py", 2, &["'--from-config'", "cannot be used with"]),
     // What the program is not.
     mistake("handover run --listen :0 -- 'python3 server.py'", 1, &["no program \"python3 server.py\"", "write the words separately: python3 server.py"]),
     mistake("handover run --listen :0 -- './server.py --port 80'", 1, &["write the words separately: ./server.py --port 80"]),

@@ -226,6 +226,31 @@ fn a_reload_tells_what_is_in_force_and_what_is_not() {
 }
 
 #[test]
+fn a_value_that_is_in_force_still_is_not_said_to_come_from_the_line_that_says_another() {
+    let start = Start::config(&config(""));
+    let file = start.path("web.toml");
+    let service = start.start();
+    let text = config("nonblocking = true\n[log]\nformat = \"json\"\n");
+    std::fs::write(&file, &text).expect("the config");
+    service.handover("reload", &[]).says(0, &[]);
+    let page = service.handover("config", &["--set"]).stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    let row = |key: &str, value: &str, says: &str| {
+        let line = lines.iter().position(|it| it.starts_with(says));
+        let line = line.map_or(0, |line| line + 1);
+        let row = page.lines().find(|it| it.starts_with(key));
+        let row = row.unwrap_or_else(|| panic!("no {key} in {page}"));
+        let rest = row.strip_prefix(key).unwrap_or_default().trim_start();
+        assert!(rest.starts_with(value), "{row}");
+        assert!(rest.contains("as before; "), "{row}");
+        assert!(rest.ends_with(&format!("web.toml:{line}")), "{row}");
+    };
+    row("listen[0].nonblocking", "false", "nonblocking");
+    row("log.format", "\"auto\"", "format");
+    service.stop();
+}
+
+#[test]
 fn output_that_does_not_pass_through_cannot_become_the_sign() {
     let inherit = "[log]\nworker_output = \"inherit\"\n";
     let service = Start::config(&config(inherit)).start();
