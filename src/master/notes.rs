@@ -75,6 +75,7 @@ impl Master {
             | Note::CutShort(_)
             | Note::CrashLoop(..)
             | Note::Unfit(..)
+            | Note::Stays(_)
             | Note::Retry(_)
             | Note::Abandoned => self.alarm(note),
         }
@@ -111,6 +112,9 @@ impl Master {
                 let why = self.cause_in_words(Some(id), cause);
                 self.warn(format!("worker {id} {why}"));
             }
+            Note::Stays(id) => self.warn(format!(
+                "worker {id} serves until another one is ready: nobody else is"
+            )),
             Note::Retry(left) => {
                 self.warn(format!(
                     "the failed generation is tried again, {left} more after this"
