@@ -9,11 +9,6 @@ use super::{
     State, Timer, WorkerId,
 };
 
-/// It holds no request.
-pub(super) fn never_served(process: Process) -> bool {
-    !matches!(process, Process::Ready | Process::Draining)
-}
-
 impl Fleet {
     /// Lets a generation finish what it has; its drain deadline starts now.
     pub(super) fn retire(&mut self, number: GenerationNumber) {
@@ -31,7 +26,7 @@ impl Fleet {
     /// generation's workers that they replaced are not back yet.
     pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
         let soon = self.now.saturating_add(self.policy.patience_unserved());
-        self.drain_slots(number, soon, never_served);
+        self.drain_slots(number, soon, |process| process != Process::Ready);
         if self.may_go(number) {
             self.drain_the_rest(number);
         } else if self
@@ -89,7 +84,7 @@ impl Fleet {
     pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
         self.fatal = Some(failure);
         let soon = self.now.saturating_add(self.policy.patience_unserved());
-        self.drain_slots(number, soon, never_served);
+        self.drain_slots(number, soon, |process| process != Process::Ready);
         let served = self
             .generations
             .get(&number)

@@ -138,7 +138,9 @@ impl Generation {
 
     /// Some worker that it no longer has is not gone yet.
     pub(super) fn is_being_left(&self) -> bool {
-        let leaving = |slot: &Slot| !slot.wanted && slot.process != Process::Absent;
+        // One that is ready stays until it is replaced.
+        let here = |slot: &Slot| matches!(slot.process, Process::Absent | Process::Ready);
+        let leaving = |slot: &Slot| !slot.wanted && !here(slot);
         self.slots.iter().any(leaving)
     }
 

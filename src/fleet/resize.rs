@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 
-use super::drain::never_served;
 use super::rollout::{self, Move, Scaling, Turn};
 use super::{
     Failure, Fleet, GenerationNumber, Note, OperationId, Outcome, Process, Scale, Stage, WorkerId,
@@ -41,7 +40,7 @@ impl Fleet {
         let spare: Vec<(WorkerId, bool)> = wanted
             .into_iter()
             .take(excess)
-            .map(|(id, slot)| (id, !never_served(slot.process)))
+            .map(|(id, slot)| (id, slot.process == Process::Ready))
             .collect();
         for (id, served) in spare {
             let patience = if served {

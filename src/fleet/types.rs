@@ -314,6 +314,8 @@ pub enum Note {
     CrashLoop(WorkerId, u32),
     /// A worker is ended because it is not fit.
     Unfit(WorkerId, Cause),
+    /// It goes on serving until another one is ready: nobody else is (F1).
+    Stays(WorkerId),
     /// This call gets the answer of the rollout that runs, of this generation.
     Joined(OperationId, GenerationNumber),
     /// This call waits for the rollout that runs.

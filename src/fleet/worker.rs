@@ -53,7 +53,7 @@ pub enum Step {
     Serve,
     /// It is lost to its generation while it still lives: kill it.
     Condemn,
-    /// It is lost to its generation while it still lives: tell it to finish.
+    /// It is lost to its generation while it still lives: another one takes its place, and it may finish.
     Dismiss,
     /// It is lost to its generation and gone.
     Lose,
@@ -105,8 +105,8 @@ pub fn step(process: Process, happening: Happening) -> Step {
         (P::Starting | P::Ready, H::Fault) => Step::Condemn,
         (P::Absent | P::Draining | P::Killed, H::Fault) => Step::Nothing,
 
-        (P::Starting, H::Unhealthy) => Step::Condemn,
-        (P::Ready, H::Unhealthy) => Step::Dismiss,
+        // Who starts may have been seen to wait for requests already.
+        (P::Starting | P::Ready, H::Unhealthy) => Step::Dismiss,
         (P::Absent | P::Draining | P::Killed, H::Unhealthy) => Step::Nothing,
 
         (P::Starting | P::Ready, H::Exited) => Step::Lose,

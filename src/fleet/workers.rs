@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::policy::{self, CRASH_LOOP};
 use super::worker::{self, Happening, Process, Step};
-use super::{Cause, Effect, Ending, Failure, Fleet, Note, Slot, State, Timer, WorkerId};
+use super::{
+    Cause, Effect, Ending, Failure, Fleet, Generation, GenerationNumber, Note, Slot, State, Timer,
+    WorkerId,
+};
 
 impl Fleet {
     /// Something happened to a worker. News of a life that is over is ignored.
@@ -24,8 +27,11 @@ impl Fleet {
                 self.gone(id);
             }
             Step::Bury => {
+                let lost = slot.process == Process::Killed;
                 self.leave(id);
-                self.respawn_later(id);
+                if lost {
+                    self.respawn_later(id);
+                }
                 self.gone(id);
             }
             Step::Kill => self.kill(id),
@@ -116,6 +122,7 @@ impl Fleet {
             let due = self.now.saturating_add(self.policy.settled_after);
             self.timers.set(Timer::Settled(id), due);
         }
+        self.let_go_of_replaced(id.generation);
         self.check_ready(id.generation);
     }
 
@@ -129,14 +136,68 @@ impl Fleet {
         self.lost(id, cause);
     }
 
-    /// As [`condemn`](Self::condemn), of a worker that can still finish what it has: its place is
-    /// taken again when it is gone.
+    /// As [`condemn`](Self::condemn), of a worker that can still finish what it has, and that still
+    /// serves: of the active generation it goes when somebody else is there (F1).
     fn dismiss(&mut self, id: WorkerId, cause: Option<Cause>) {
+        let Some((held, slot)) = self.generations.get(&id.generation).zip(self.slot(id)) else {
+            return;
+        };
+        let active = held.state == State::Active;
+        let adds = slot.added && self.scaling.is_some();
+        if active && !slot.wanted {
+            // It is being replaced.
+            return;
+        }
         if let Some(cause) = cause {
             self.tell(Note::Unfit(id, cause));
         }
-        self.drain_worker(id, self.now.saturating_add(self.policy.drain_timeout));
-        self.lost(id, cause);
+        if !active || adds {
+            self.lost(id, cause);
+        }
+        if active {
+            self.take_the_place_of(id);
+        }
+    }
+
+    /// Another worker takes the place of one that still lives, as one that was lost is started again.
+    fn take_the_place_of(&mut self, id: WorkerId) {
+        let Some(slot) = self.slot(id).copied().filter(|slot| slot.wanted) else {
+            return;
+        };
+        let serving = self.active().map_or(0, Generation::ready);
+        if slot.process == Process::Ready && serving == 1 {
+            if let Some(slot) = self.slot_mut(id) {
+                slot.wanted = false;
+            }
+            self.tell(Note::Stays(id));
+        } else {
+            self.retire_worker(id, self.now.saturating_add(self.policy.drain_timeout));
+        }
+        let Some(held) = self.generations.get_mut(&id.generation) else {
+            return;
+        };
+        let new = held.claim(false);
+        if let Some(new) = self.slot_mut(new) {
+            new.losses = slot.losses;
+        }
+        self.respawn_later(new);
+    }
+
+    /// Somebody of the active generation is ready: those that stayed for want of one may go.
+    fn let_go_of_replaced(&mut self, number: GenerationNumber) {
+        let active = self.active().filter(|active| active.number == number);
+        let stays = |(id, slot): (WorkerId, &Slot)| {
+            (slot.process == Process::Ready && !slot.wanted).then_some(id)
+        };
+        let replaced: Vec<WorkerId> = active
+            .into_iter()
+            .flat_map(Generation::workers)
+            .filter_map(stays)
+            .collect();
+        let deadline = self.now.saturating_add(self.policy.drain_timeout);
+        for id in replaced {
+            self.retire_worker(id, deadline);
+        }
     }
 
     fn lost(&mut self, id: WorkerId, cause: Option<Cause>) {

@@ -75,6 +75,7 @@ impl Master {
             | Note::CutShort(_)
             | Note::CrashLoop(..)
             | Note::Unfit(..)
+            | Note::Stays(_)
             | Note::Retry(_)
             | Note::Abandoned => self.alarm(note),
         }
@@ -114,6 +115,9 @@ impl Master {
                     worker.unfit = Some(why);
                 }
             }
+            Note::Stays(id) => self.warn(format!(
+                "worker {id} serves until another one is ready: nobody else is"
+            )),
             Note::Retry(left) => {
                 self.warn(format!(
                     "the failed generation is tried again, {left} more after this"

@@ -46,7 +46,11 @@ impl World {
         if self.is_ending() {
             return;
         }
-        let at_fault = Self::own_fault(action);
+        // Who answers its check with a no serves until another one does.
+        let stays = |id: &WorkerId| {
+            matches!(action, Action::Unhealthy(_)) && self.active == Some(id.generation)
+        };
+        let at_fault = Self::own_fault(action).filter(|id| !stays(id));
         let well = before.iter().any(|id| Some(*id) != at_fault);
         assert!(
             !well || self.living.values().any(Living::serves),

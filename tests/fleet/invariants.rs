@@ -85,7 +85,7 @@ impl World {
         let (workers, plan, promoted) = (known.workers, known.plan, known.promoted);
         self.living.insert(id, living);
         let well = |(other, living): &(&WorkerId, &Living)| {
-            other.generation == id.generation && living.is_well()
+            other.generation == id.generation && living.is_well() && !living.dismissed
         };
         let well = self.living.iter().filter(well).count() as u32;
         let most = match plan {
@@ -107,8 +107,10 @@ impl World {
             return;
         }
         let old = self.known.get(&active).map_or(0, |old| old.workers);
-        let living = |id: &&WorkerId| [active, number].contains(&id.generation);
-        let running = self.living.keys().filter(living).count() as u32;
+        let living = |(id, living): &(&WorkerId, &Living)| {
+            [active, number].contains(&id.generation) && !living.dismissed
+        };
+        let running = self.living.iter().filter(living).count() as u32;
         let left = |(id, living): &(&WorkerId, &Living)| {
             id.generation == active && living.told.is_some() && !living.dismissed
         };
@@ -177,6 +179,7 @@ impl World {
             | Note::Respawn(..)
             | Note::CrashLoop(..)
             | Note::Unfit(..)
+            | Note::Stays(_)
             | Note::Joined(..)
             | Note::Queued(_)
             | Note::Retry(_) => {}
@@ -209,7 +212,11 @@ impl World {
     pub fn is_perhaps_whole_again(&mut self) {
         let active = self.active.unwrap_or_default();
         let workers = self.known.get(&active).map_or(0, |known| known.workers);
-        if self.serving_of(active) >= workers {
+        // Who is to be replaced is none of its workers any more.
+        let its = |(id, living): &(&WorkerId, &Living)| {
+            id.generation == active && living.serves() && !living.dismissed
+        };
+        if self.living.iter().filter(its).count() as u32 >= workers {
             self.restoring = None;
         }
     }
@@ -217,7 +224,8 @@ impl World {
     /// F1 and F2 for one worker that is told to drain.
     fn may_be_told(&mut self, action: Action, id: WorkerId) {
         let own_fault = Self::own_fault(action) == Some(id);
-        if self.is_ending() || own_fault {
+        let dismissed = self.living.get(&id).is_some_and(|living| living.dismissed);
+        if self.is_ending() || own_fault || dismissed {
             return;
         }
         assert!(

@@ -22,6 +22,19 @@ fn one_upgrade_two_workers_a_failure() {
 }
 
 #[test]
+fn an_upgrade_one_worker_that_is_not_well_twice() {
+    explore(
+        "quick: an upgrade, one worker that is not well, twice",
+        policy(1),
+        Budget {
+            requests: 1,
+            unwell: 2,
+            ..Budget::default()
+        },
+    );
+}
+
+#[test]
 fn one_upgrade_one_worker_two_failures_a_stop() {
     explore(
         "quick: one upgrade, one worker, two failures, a stop",

@@ -32,11 +32,42 @@ fn f3_an_unhealthy_worker_finishes_what_it_has_and_comes_again() {
     assert!(service.was(Effect::Drain(worker(1, 1))));
     let cause = Cause::Fault(Fault::Unhealthy);
     assert!(service.was_told(Note::Unfit(worker(1, 1), cause)));
-    service.advance(secs(1));
-    assert!(!service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
-    service.the_told_end();
     service.advance(Duration::from_millis(100));
-    assert!(service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
+    assert!(service.was(Effect::Launch(life(1, 2, 1), ReleaseId(1))));
+    service.the_told_end();
+    service.advance(secs(60));
+    assert!(!service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
+}
+
+#[test]
+fn f1_the_only_worker_that_serves_stays_until_another_one_does() {
+    let mut service = Service::serving(policy(1));
+    for _ in 0..2 {
+        service.act(Action::Unhealthy(worker(1, 0)));
+    }
+    let stays = Note::Stays(worker(1, 0));
+    assert_eq!(service.count(|effect| *effect == Effect::Tell(stays)), 1);
+    service.advance(Duration::from_millis(100));
+    service.dies(life(1, 1, 1));
+    service.advance(secs(1));
+    assert!(!service.was(Effect::Drain(worker(1, 0))));
+    service.ready(life(1, 1, 2));
+    assert!(service.was(Effect::Drain(worker(1, 0))));
+    service.the_told_end();
+    service.advance(secs(60));
+    assert_eq!(service.living(1), [life(1, 1, 2)]);
+}
+
+#[test]
+fn f3_who_waits_for_its_first_good_answer_finishes_what_it_has_too() {
+    let mut service = Service::serving(policy(1));
+    service.dies(worker(1, 0));
+    service.advance(Duration::from_millis(100));
+    service.act(Action::Unhealthy(life(1, 0, 1)));
+    assert!(service.was(Effect::Drain(life(1, 0, 1))));
+    assert!(!service.was(Effect::Kill(life(1, 0, 1))));
+    let losses = |effect: &Effect| matches!(effect, Effect::Tell(Note::Respawn(_, _, 2)));
+    assert_eq!(service.count(losses), 1, "it is slower from time to time");
 }
 
 #[test]
@@ -48,9 +79,6 @@ fn f3_an_unhealthy_worker_that_does_not_end_is_killed_at_its_deadline() {
     assert!(!service.was(Effect::Kill(worker(1, 1))));
     service.advance(Duration::from_millis(1));
     assert!(service.was(Effect::Kill(worker(1, 1))));
-    service.the_told_end();
-    service.advance(Duration::from_millis(100));
-    assert!(service.was(Effect::Launch(life(1, 1, 1), ReleaseId(1))));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::late;
 pub struct Budget {
     pub requests: u32,
     pub failures: u32,
+    /// Workers that answer their health check with a no.
+    pub unwell: u32,
     pub aborts: u32,
     pub promotes: u32,
     pub stops: u32,
@@ -263,10 +265,12 @@ impl World {
         } else if self.budget.failures > 0 {
             actions.push(Action::Exit(id, Ending::Ended));
             actions.push(Action::Fault(id));
-            actions.push(Action::Unhealthy(id));
             if !living.ready {
                 actions.push(Action::Exit(id, Ending::NotStarted));
             }
+        }
+        if !ending && self.budget.unwell > 0 {
+            actions.push(Action::Unhealthy(id));
         }
     }
 
@@ -367,7 +371,7 @@ impl World {
             Action::Fault(id) => Event::Fault(id, Fault::Unfit),
             Action::Unhealthy(id) => {
                 let living = self.living.get_mut(&id).expect("it lives");
-                living.dismissed = living.ready;
+                living.dismissed |= living.is_well();
                 Event::Fault(id, Fault::Unhealthy)
             }
             Action::Exit(id, ending) => {
@@ -403,9 +407,8 @@ impl World {
             Action::Promote => &mut self.budget.promotes,
             Action::Stop(_) => &mut self.budget.stops,
             Action::Scale(_) => &mut self.budget.scales,
-            Action::Fault(_) | Action::Unhealthy(_) | Action::Against(_) | Action::Denied(_) => {
-                &mut self.budget.failures
-            }
+            Action::Fault(_) | Action::Against(_) | Action::Denied(_) => &mut self.budget.failures,
+            Action::Unhealthy(_) => &mut self.budget.unwell,
             Action::Exit(id, _) if well(id) => &mut self.budget.failures,
             Action::Due(timer) if is_failure(timer) => &mut self.budget.failures,
             _ => return,

@@ -205,6 +205,80 @@ fn a_stop_waits_for_its_delay() {
 }
 
 #[test]
+fn workers_that_are_not_well_are_replaced() {
+    for (workers, budget) in [
+        (
+            1,
+            Budget {
+                unwell: 2,
+                stops: 1,
+                ..Budget::default()
+            },
+        ),
+        (
+            2,
+            Budget {
+                unwell: 2,
+                failures: 1,
+                ..Budget::default()
+            },
+        ),
+        (
+            2,
+            Budget {
+                unwell: 1,
+                failures: 1,
+                plan: Plan::Rolling(1),
+                ..Budget::default()
+            },
+        ),
+        (
+            1,
+            Budget {
+                unwell: 1,
+                failures: 1,
+                promotes: 1,
+                plan: Plan::Canary(1),
+                ..Budget::default()
+            },
+        ),
+        (
+            1,
+            Budget {
+                unwell: 1,
+                failures: 1,
+                scales: 2,
+                ..Budget::default()
+            },
+        ),
+    ] {
+        let requests = 1;
+        explore(
+            "an upgrade, one or two workers, some are not well",
+            policy(workers),
+            Budget { requests, ..budget },
+        );
+    }
+}
+
+#[test]
+fn workers_that_are_not_well_in_a_stop_that_waits() {
+    explore(
+        "two stops with a delay, an upgrade, one worker, two that are not well",
+        Policy {
+            drain_delay: Duration::from_secs(5),
+            ..policy(1)
+        },
+        Budget {
+            requests: 1,
+            unwell: 2,
+            stops: 2,
+            ..Budget::default()
+        },
+    );
+}
+
+#[test]
 fn every_pair_of_the_tables_is_reached() {
     let watched = Policy {
         watchdog: Some(Duration::from_secs(5)),
@@ -246,6 +320,12 @@ fn every_pair_of_the_tables_is_reached() {
         ..calls
     };
     visit("late news, scaling", calm, scales);
+    let unwell = Budget {
+        requests: 0,
+        unwell: 1,
+        ..calls
+    };
+    visit("late news, not well", calm, unwell);
     let plan = Plan::Canary(1);
     visit("late news, canary", calm, Budget { plan, ..busy });
     visit(

@@ -64,21 +64,27 @@ mutants! {
     }
     the_unhealthy_are_killed {
         "worker.rs":
-        "(P::Ready, H::Unhealthy) => Step::Dismiss," =>
-        "(P::Ready, H::Unhealthy) => Step::Condemn,",
-        "f3_an_unhealthy_worker_finishes_what_it_has_and_comes_again"
+        "(P::Starting | P::Ready, H::Unhealthy) => Step::Dismiss," =>
+        "(P::Starting | P::Ready, H::Unhealthy) => Step::Condemn,",
+        "F1:"
     }
-    the_unhealthy_do_not_come_again {
+    the_unhealthy_are_not_replaced {
         "workers.rs":
-        "                self.leave(id);\n                self.respawn_later(id);" =>
-        "                self.leave(id);",
-        "timers that are set"
+        "        self.respawn_later(new);" =>
+        "        let _ = new;",
+        "f1_the_only_worker_that_serves_stays_until_another_one_does"
     }
-    the_unhealthy_lose_their_time {
-        "drain.rs":
-        "!matches!(process, Process::Ready | Process::Draining)" =>
-        "process != Process::Ready",
-        "f3_an_unhealthy_worker_keeps_its_time_when_fewer_are_wanted"
+    the_unhealthy_go_first {
+        "workers.rs":
+        "if slot.process == Process::Ready && serving == 1 {" =>
+        "if false {",
+        "F1:"
+    }
+    the_unhealthy_stay_for_ever {
+        "workers.rs":
+        "        self.let_go_of_replaced(id.generation);" =>
+        "",
+        "f1_the_only_worker_that_serves_stays_until_another_one_does"
     }
     killed_when_retired {
         "drain.rs":

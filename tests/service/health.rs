@@ -161,12 +161,13 @@ fn a_worker_that_fails_its_health_check_is_replaced() {
     ] {
         let before = service.workers(1);
         switch.says(how);
-        eventually(&format!("{how}: it is ended"), || {
+        eventually(&format!("{how}: another one is started"), || {
             (service.workers(1) != before).then_some(())
         });
         switch.says("200 OK");
-        eventually("another one is ready", || {
-            (worker(&service, 1)["state"] == "ready").then_some(())
+        eventually("the other one is ready, alone", || {
+            let alone = service.workers(1).len() == 1 && service.workers(1) != before;
+            (alone && worker(&service, 1)["state"] == "ready").then_some(())
         });
         let said = service.said();
         let told = format!("is not healthy: health check http:/healthz failed 3 times: {reason}");
@@ -197,14 +198,15 @@ fn a_worker_that_says_that_it_is_not_well_finishes_what_it_has() {
     for _ in 0..3 {
         let before = service.workers(1);
         switch.says("503 Service Unavailable");
-        eventually("it is on its way out, or gone", || {
-            (service.workers(1) != before || worker(&service, 1)["state"] == "draining")
-                .then_some(())
+        eventually("another one is started, and it stays", || {
+            (service.workers(1).len() > 1).then_some(())
         });
+        assert!(service.workers(1).contains(&before[0]), "it is still there");
+        assert!(service.said().contains("serves until another one is ready"));
         switch.says("200 OK");
-        eventually("another one is ready", || {
-            let ready = worker(&service, 1)["state"] == "ready";
-            (ready && service.workers(1) != before).then_some(())
+        eventually("the other one is ready, alone", || {
+            let alone = service.workers(1).len() == 1 && service.workers(1) != before;
+            (alone && worker(&service, 1)["state"] == "ready").then_some(())
         });
     }
     load.lost_nothing([1]);
