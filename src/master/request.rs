@@ -54,7 +54,10 @@ impl Master {
             OperationRequest::Promote => Ok(self.promote(by)),
             OperationRequest::Abort => Ok(self.simple(kind, by, fleet::Event::Abort)),
             OperationRequest::Stop { now } => {
-                let drain_timeout_ms = super::effects::millis(self.config().drain.timeout);
+                let drain_timeout_ms = match now {
+                    true => 0,
+                    false => super::effects::millis(self.config().drain.timeout),
+                };
                 self.tell(&Event::MasterStopping {
                     by: Some(by),
                     drain_timeout_ms,
@@ -266,8 +269,8 @@ impl Master {
                     self.started_at
                 ))
                 .hint(format!(
-                    "to run something else: {}; what ran: {}",
-                    self.command(format_args!("upgrade {} -- COMMAND", self.name)),
+                    "to run something else: {} -- COMMAND; what ran: {}",
+                    self.command(format_args!("upgrade {}", self.name)),
                     self.command(format_args!("history {}", self.name))
                 ))
             }

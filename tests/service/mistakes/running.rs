@@ -37,7 +37,7 @@ const BESIDE_WEB: &[Mistake] = &[
     mistake("handover upgrade COLOUR=blue --runtime-dir run", 4, &["to set a variable: handover upgrade web --env COLOUR=blue --runtime-dir run"]),
     mistake("handover config upgrade.bake --runtime-dir run", 4, &["for one value: handover config web --runtime-dir run | grep -F upgrade.bake"]),
     mistake("handover logs 1.0 --runtime-dir run", 4, &["for worker 1.0: handover logs web --worker 1.0 --runtime-dir run"]),
-    mistake("handover rollback --runtime-dir run", 1, &["there is nothing to go back to", "1 release, of the last 16 good generations since", "handover upgrade web -- COMMAND --runtime-dir "]),
+    mistake("handover rollback --runtime-dir run", 1, &["there is nothing to go back to", "1 release, of the last 16 good generations since", "handover upgrade web --runtime-dir ", " -- COMMAND;"]),
     mistake("handover rollback --to 9 --runtime-dir run", 1, &["generation 9 is not among the good ones", "these are: 1"]),
     mistake("handover abort --runtime-dir run", 1, &["no upgrade is under way", "generation 1 serves as before"]),
     mistake("handover promote --runtime-dir run", 1, &["no upgrade is under way"]),
