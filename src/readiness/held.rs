@@ -22,6 +22,8 @@ use known::{Effort, Known, Look, Place, Unread};
 const PROCESSES_MAX: usize = 16 * 1024;
 /// Links read in one count: about two seconds.
 const LINKS_MAX: usize = 1 << 20;
+/// What is with nobody is looked for, for which all links are read, once in so many counts at least.
+const LOOKED_FOR_EVERY_MAX: u64 = 64;
 /// Processes that were not asked for in so many counts are forgotten.
 const FORGOTTEN_AFTER: u64 = 16;
 
@@ -41,8 +43,16 @@ pub struct Holders {
     number: u64,
     processes: HashMap<i32, Known>,
     hint: Vec<i32>,
-    /// Connections that were found with nobody when all were asked: another program's on the same port.
-    nobodys: Vec<u64>,
+    /// Connections that were found with nobody when all were asked: another program's on the same port, or on their
+    /// way from one process to another.
+    nobodys: HashMap<u64, Nobodys>,
+}
+
+/// When a connection that nobody had is looked for again: in so many counts, then in twice as many.
+#[derive(Debug, Clone, Copy)]
+struct Nobodys {
+    next: u64,
+    distance: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,10 +109,7 @@ impl Holders {
                     held = self.all(workers, &mut look);
                 }
             }
-            let mut nobodys = self.unclaimed(&look);
-            nobodys.extend(self.nobodys.iter().filter(|inode| look.has(**inode)));
-            nobodys.sort_unstable();
-            self.nobodys = nobodys;
+            self.look_later_for(self.unclaimed(&look), &look);
         }
         self.hint = look.hint;
         let recent = self.number.saturating_sub(FORGOTTEN_AFTER);
@@ -110,11 +117,26 @@ impl Holders {
         held
     }
 
+    /// Those that are to be found and are with nobody yet.
     fn unclaimed(&self, look: &Look<'_>) -> Vec<u64> {
         let all = look.connections.iter().zip(&look.claimed);
-        all.filter(|(inode, claimed)| !**claimed && self.nobodys.binary_search(inode).is_err())
+        let due = |inode: &u64| {
+            let known = self.nobodys.get(inode);
+            known.is_none_or(|known| known.next <= self.number)
+        };
+        all.filter(|(inode, claimed)| !**claimed && due(inode))
             .map(|(inode, _)| *inode)
             .collect()
+    }
+
+    fn look_later_for(&mut self, inodes: Vec<u64>, look: &Look<'_>) {
+        self.nobodys.retain(|inode, _| look.has(*inode));
+        for inode in inodes {
+            let before = self.nobodys.get(&inode).map_or(1, |it| it.distance);
+            let distance = (before * 2).min(LOOKED_FOR_EVERY_MAX);
+            let next = self.number + distance;
+            self.nobodys.insert(inode, Nobodys { next, distance });
+        }
     }
 
     fn all(&mut self, workers: &[Vec<i32>], look: &mut Look<'_>) -> Held {

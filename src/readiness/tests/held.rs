@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 
@@ -172,6 +172,39 @@ fn connections_of_others_are_nobodys() {
         let held = holders.count(&[vec![other.pid()]], &connections.table(), EVERYBODY);
         assert_eq!(held, seen(&[1]));
     }
+}
+
+#[test]
+fn a_connection_that_was_on_its_way_is_found_later() {
+    let (listener, mut connections, mut holders) =
+        (tcp(), Connections::default(), Holders::default());
+    connections.accept(&listener, 1);
+    // It takes a connection over, and has as many descriptors as before.
+    let code = "import os, socket, time\n\
+                way = socket.socket(fileno=0); null = os.open('/dev/null', 0); print('there', flush=True)\n\
+                _, fds, _, _ = socket.recv_fds(way, 1, 1); os.close(null); print(fds, flush=True)\n\
+                time.sleep(600)";
+    let (ours, its) = UnixStream::pair().expect("a pair");
+    let mut command = Command::new("/usr/bin/python3");
+    command.args(["-c", code]).stdout(Stdio::piped());
+    command.stdin(OwnedFd::from(its));
+    let mut worker = Holder(command.spawn().expect("python3 runs"));
+    let mut output = BufReader::new(worker.0.stdout.take().expect("piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    let workers = [vec![worker.pid()]];
+    let mut count = || holders.count(&workers, &connections.table(), EVERYBODY);
+    assert_eq!(count(), seen(&[0]));
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+    let rights = [connections.served[0].as_fd()];
+    assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&rights)));
+    let byte = [std::io::IoSlice::new(b"x")];
+    rustix::net::sendmsg(&ours, &byte, &mut control, rustix::net::SendFlags::empty())
+        .expect("it is sent");
+    output.read_line(&mut line).expect("a line");
+    let found = (0..3).find(|_| count() == seen(&[1]));
+    assert!(found.is_some(), "{line}");
 }
 
 #[test]
