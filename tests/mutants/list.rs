@@ -370,8 +370,8 @@ mutants! {
     }
     rolling_does_not_wait_for_those_that_go {
         "generation.rs":
-        "let leaving = |slot: &Slot| !slot.wanted && slot.process != Process::Absent;" =>
-        "let leaving = |slot: &Slot| !slot.wanted && slot.process == Process::Ready;",
+        "let leaving = |slot: &Slot| !slot.wanted && !here(slot);" =>
+        "let leaving = |slot: &Slot| !slot.wanted && here(slot) && slot.process == Process::Ready;",
         "a rolling upgrade runs"
     }
     rolling_never_goes_on {

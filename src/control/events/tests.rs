@@ -45,7 +45,7 @@ fn of_the_master() -> Vec<Known> {
                 by: Some(by),
                 drain_timeout_ms: 0,
             },
-            "stopping, asked by uid 0 (pid 4711); ends at once, without a drain",
+            "stopping, asked by root (pid 4711); ends at once, without a drain",
         ),
         (
             "operation_queued",
