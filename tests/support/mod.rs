@@ -122,8 +122,19 @@ impl Worker {
             .join(" ")
     }
 
-    /// Its open descriptors, sorted.
+    /// The open descriptors of a program that sleeps, sorted: once it does, since the dynamic loader
+    /// has libraries open for a moment after the `execve`.
     pub fn descriptors(&self) -> Vec<i32> {
+        let sleeps = nix::libc::SYS_clock_nanosleep.to_string();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let call = fs::read_to_string(self.proc("syscall")).unwrap_or_default();
+            if call.split(' ').next() == Some(sleeps.as_str()) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "it does not sleep: {call}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let entries = fs::read_dir(self.proc("fd")).unwrap();
         let mut numbers: Vec<i32> = entries
             .map(|e| e.unwrap().file_name().to_str().unwrap().parse().unwrap())
