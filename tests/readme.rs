@@ -143,7 +143,8 @@ impl Reader {
             command.arg("-c");
         }
         command.arg(line).current_dir(ROOT);
-        command.env("PATH", format!("{own}:{path}"));
+        // The system's programs first: another python3 may be a script, of which less can be pinned.
+        command.env("PATH", format!("{own}:/usr/bin:/bin:{path}"));
         command.env("RUNTIME_DIRECTORY", self.runtime.path());
         command.env("XDG_RUNTIME_DIR", self.runtime.path());
         command.env("STATE_DIRECTORY", self.runtime.path().join("state"));
