@@ -71,7 +71,11 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 pub fn find(path: &str) -> Option<&'static Key> {
     static BY_PATH: OnceLock<BTreeMap<&'static str, &'static Key>> = OnceLock::new();
     BY_PATH
-        .get_or_init(|| keys().map(|key| (key.path, key)).collect())
+        .get_or_init(|| {
+            let mut by_path = BTreeMap::new();
+            by_path.extend(keys().map(|key| (key.path, key)));
+            by_path
+        })
         .get(path)
         .copied()
 }

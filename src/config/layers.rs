@@ -43,7 +43,7 @@ pub(crate) fn variables(build: &mut Build<'_>, env: &[(OsString, OsString)]) {
             double.then(|| (name.to_string_lossy().into_owned(), value))
         })
         .collect();
-    ours.sort();
+    ours.sort_unstable();
     for name in env.iter().filter_map(|(name, _)| name.to_str()) {
         if let Some(meant) = one_underscore(name) {
             build.warnings.push(unused_variable(name, &meant));

@@ -152,7 +152,7 @@ pub(crate) fn entries(table: &DeTable<'_>) -> Vec<(Name, Item)> {
             (name, Item::from_toml(value.get_ref(), value.span()))
         })
         .collect();
-    entries.sort_by_key(|(name, _)| name.at.start);
+    entries.sort_unstable_by_key(|(name, _)| name.at.start);
     entries
 }
 

@@ -25,7 +25,7 @@ impl Fleet {
     /// requests, so they drain, unless nobody else serves (F1), or the old
     /// generation's workers that they replaced are not back yet.
     pub(super) fn retire_failed(&mut self, number: GenerationNumber) {
-        let soon = self.now.saturating_add(self.policy.patience_unserved());
+        let soon = self.now.saturating_add(self.policy.patience_unready());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         if self.may_go(number) {
             self.drain_the_rest(number);
@@ -83,7 +83,7 @@ impl Fleet {
     /// Those of its workers that were ready took requests: they drain.
     pub(super) fn first_failed(&mut self, number: GenerationNumber, failure: Failure) {
         self.fatal = Some(failure);
-        let soon = self.now.saturating_add(self.policy.patience_unserved());
+        let soon = self.now.saturating_add(self.policy.patience_unready());
         self.drain_slots(number, soon, |process| process != Process::Ready);
         let served = self
             .generations
@@ -92,7 +92,7 @@ impl Fleet {
         self.end_all(if served {
             self.policy.drain_timeout
         } else {
-            self.policy.patience_unserved()
+            self.policy.patience_unready()
         });
     }
 

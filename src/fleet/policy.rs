@@ -24,8 +24,10 @@ pub struct Policy {
     pub drain_delay: Duration,
     /// How long an old generation may take to finish.
     pub drain_timeout: Duration,
-    /// How long a worker that served nobody may take to end, and how long a
-    /// killed process may take to vanish.
+    /// How long a worker that was never ready may take to end: less than one that
+    /// was, where who is not ready cannot have accepted anything.
+    pub unready_timeout: Duration,
+    /// How long a killed process may take to vanish.
     pub kill_after: Duration,
     /// How many generations may drain at once.
     pub max_generations: u32,
@@ -52,6 +54,7 @@ impl Default for Policy {
             retries: 0,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
+            unready_timeout: Duration::from_secs(5),
             kill_after: Duration::from_secs(5),
             max_generations: 4,
             restart_delay: Duration::from_millis(100),
@@ -63,10 +66,9 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// How long a worker that served nobody may take to end: never longer than
-    /// one that did.
-    pub(super) fn patience_unserved(&self) -> Duration {
-        self.kill_after.min(self.drain_timeout)
+    /// Never longer than for one that was ready.
+    pub(super) fn patience_unready(&self) -> Duration {
+        self.unready_timeout.min(self.drain_timeout)
     }
 }
 

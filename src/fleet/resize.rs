@@ -46,7 +46,7 @@ impl Fleet {
             let patience = if served {
                 self.policy.drain_timeout
             } else {
-                self.policy.patience_unserved()
+                self.policy.patience_unready()
             };
             self.retire_worker(id, self.now.saturating_add(patience));
         }

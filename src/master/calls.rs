@@ -49,8 +49,9 @@ impl Master {
     fn config_view(&self) -> ConfigView {
         let values = config::effective(&self.loaded.config, &self.loaded.origins);
         let said = config::effective(&self.said, &self.loaded.origins);
-        let said: BTreeMap<String, Option<String>> =
-            said.into_iter().map(|one| (one.key, one.value)).collect();
+        let mut by_key = BTreeMap::new();
+        by_key.extend(said.into_iter().map(|one| (one.key, one.value)));
+        let said = by_key;
         let values = values.into_iter().map(|value| ConfigValue {
             masked: value
                 .value
@@ -105,7 +106,7 @@ impl Master {
             let new = tail.since(after.unwrap_or_default());
             lines.extend(new.map(|line| log_line(id, line)));
         }
-        lines.sort_by_key(|line| line.seq);
+        lines.sort_unstable_by_key(|line| line.seq);
         let excess = lines
             .len()
             .saturating_sub(most.unwrap_or(u32::MAX) as usize);

@@ -112,19 +112,19 @@ impl Counter {
         };
         let again = (job.scope == Scope::All).then_some(&again as &dyn Fn() -> _);
         let held = self.holders.count(&roots, &through.connections, again);
-        let connections = job.workers.iter().zip(held.connections);
-        let connections = connections.filter_map(|((id, _), count)| Some((*id, count?)));
+        let held_by = job.workers.iter().zip(held.connections);
+        let mut connections = BTreeMap::new();
+        connections.extend(held_by.filter_map(|((id, _), count)| Some((*id, count?))));
+        let mut queues = BTreeMap::new();
+        let lengths = through.queues.into_iter();
+        queues.extend(lengths.map(|(name, queue)| (name, queue.length)));
         Count {
             scope: job.scope,
-            connections: connections.collect(),
+            connections,
             workers: job.workers,
             ended: Instant::now(),
             cost: thread_time().saturating_sub(begun),
-            queues: through
-                .queues
-                .into_iter()
-                .map(|(name, queue)| (name, queue.length))
-                .collect(),
+            queues,
             reason: held.reason,
         }
     }

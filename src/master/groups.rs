@@ -81,7 +81,9 @@ pub(super) fn survey(loaded: &Loaded) -> Result<Lacking, Faults> {
     let lacks = lacks(&bounds);
     if lacks.is_empty() || bounds.best_effort {
         let sentence = |lack: &Lack| (lack.controller, instead(lack, &bounds));
-        return Ok(lacks.iter().map(sentence).collect());
+        let mut lacking = Lacking::new();
+        lacking.extend(lacks.iter().map(sentence));
+        return Ok(lacking);
     }
     Err(Faults::in_order(faults(loaded, &lacks)))
 }

@@ -1,6 +1,7 @@
 //! What a config only names: programs, users, files. Looked up before anything is opened or begun: by `run`, by an
 //! upgrade, and by `check` without a start.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -208,13 +209,15 @@ pub(super) fn plan(
     env.extend(asked);
     let app = &config.app;
     let set = app.env.keys().chain(sticky.env.keys());
+    let mut own_env = BTreeSet::new();
+    own_env.extend(set.map(OsString::from));
     Plan {
         argv: sticky
             .command
             .clone()
             .unwrap_or_else(|| app.command.clone()),
         env,
-        own_env: set.map(OsString::from).collect(),
+        own_env,
         directory: app.directory.clone(),
         user: app.user.clone(),
         group: app.group.clone(),

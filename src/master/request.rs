@@ -14,7 +14,7 @@ use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
 use super::sticky::Sticky;
-use crate::config::{self, Config, Workers};
+use crate::config::{self, Config, ReadyOn, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{
     ApiError, Caller, Count, ErrorKind, Event, OperationRequest, Timestamp, UpgradeRequest,
@@ -323,6 +323,13 @@ fn no_errand(wrong: Vec<(&'static str, ResolveError)>) -> ApiError {
     ApiError::refused(told.join("; "))
 }
 
+/// Who is seen to wait on its listeners is ready at once, unless it must be healthy too. Else nobody knows what a
+/// worker accepted before it was ready.
+fn accepts_before_ready(config: &Config) -> bool {
+    let seen = matches!(config.ready.on, ReadyOn::Auto | ReadyOn::Accepting);
+    !seen || config.health.check.is_some()
+}
+
 /// The numbers that the fleet works by.
 pub(super) fn policy(config: &Config) -> Policy {
     Policy {
@@ -335,6 +342,11 @@ pub(super) fn policy(config: &Config) -> Policy {
         retries: config.upgrade.retries,
         drain_delay: config.drain.delay,
         drain_timeout: config.drain.timeout,
+        unready_timeout: if accepts_before_ready(config) {
+            config.drain.timeout
+        } else {
+            config.drain.kill_after
+        },
         kill_after: config.drain.kill_after.min(config.drain.timeout),
         max_generations: config.drain.max_generations,
         restart_delay: config.restart.delay,

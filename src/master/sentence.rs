@@ -134,11 +134,14 @@ impl Master {
                 },
                 State::Failed => format!("generation {number} failed"),
             };
-            let first = usize::from(held.state != State::Active);
-            parts.push((first, part));
+            // What serves comes first.
+            let at = if held.state == State::Active {
+                0
+            } else {
+                parts.len()
+            };
+            parts.insert(at, part);
         }
-        parts.sort_by_key(|(order, _)| *order);
-        let parts: Vec<String> = parts.into_iter().map(|(_, part)| part).collect();
         match parts.is_empty() {
             true => "nothing runs".to_owned(),
             false => parts.join("; "),

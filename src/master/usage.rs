@@ -53,7 +53,8 @@ fn monotonic(
             (id, Usage { cpu, ..usage })
         })
         .collect();
-    *spent = used.iter().map(|(id, usage)| (*id, usage.cpu)).collect();
+    spent.clear();
+    spent.extend(used.iter().map(|(id, usage)| (*id, usage.cpu)));
     used
 }
 

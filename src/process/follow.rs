@@ -175,7 +175,9 @@ impl Follow {
             }
         }
         let watches = |places: &BTreeMap<(i32, OsString), PathBuf>| -> BTreeSet<i32> {
-            places.keys().map(|(watch, _)| *watch).collect()
+            let mut watches = BTreeSet::new();
+            watches.extend(places.keys().map(|(watch, _)| *watch));
+            watches
         };
         for unused in watches(&self.places).difference(&watches(&places)) {
             // EINVAL: its directory is gone, and the watch with it.

@@ -172,7 +172,7 @@ impl Release {
                 .iter()
                 .filter_map(|(file, _)| file.changed(directory, shown)),
         );
-        changed.sort_by(|a, b| a.path.cmp(&b.path));
+        changed.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         changed.dedup();
         changed
     }
@@ -309,7 +309,8 @@ fn with_identity(mut plan: Plan, account: Option<&Account>) -> Plan {
     let Some(user) = account.and_then(|a| a.user.as_ref()) else {
         return plan;
     };
-    let mut env: BTreeMap<_, _> = plan.env.into_iter().collect();
+    let mut env = BTreeMap::new();
+    env.extend(plan.env);
     for (name, value) in [
         ("HOME", user.home.as_os_str()),
         ("USER", OsStr::new(&user.name)),

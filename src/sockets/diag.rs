@@ -205,16 +205,18 @@ pub(super) fn queue_of_inode(inode: u64, datagram: bool, inet: bool) -> io::Resu
 /// The backlog of every listening socket of this kind, by inode: one question, however many
 /// listeners there are. Unix sockets where `family` is none.
 pub(super) fn backlogs(family: Option<Family>) -> io::Result<BTreeMap<u64, u32>> {
-    Ok(match family {
+    let mut backlogs = BTreeMap::new();
+    match family {
         Some(family) => {
             let all = listening(family, Protocol::Tcp)?.into_iter();
-            all.map(|socket| (socket.inode, socket.backlog)).collect()
+            backlogs.extend(all.map(|socket| (socket.inode, socket.backlog)));
         }
         None => {
             let all = unix_sockets_in(1 << STATE_LISTEN)?.into_iter();
-            all.map(|socket| (socket.inode, socket.backlog)).collect()
+            backlogs.extend(all.map(|socket| (socket.inode, socket.backlog)));
         }
-    })
+    }
+    Ok(backlogs)
 }
 
 /// Parses whatever comes: for fuzzing, that nothing in here panics or loops.

@@ -127,7 +127,7 @@ pub struct World {
     pub waiting: BTreeSet<OperationId>,
     pub active: Option<GenerationNumber>,
     pub known: BTreeMap<GenerationNumber, Known>,
-    /// The shortest `drain_timeout` and `kill_after` that ever held.
+    /// The shortest `drain_timeout` and `unready_timeout` that ever held.
     pub patience: (Duration, Duration),
     pub stopping: bool,
     /// It stops, but not yet.
@@ -160,7 +160,7 @@ impl World {
             waiting: BTreeSet::new(),
             active: None,
             known: BTreeMap::new(),
-            patience: (policy.drain_timeout, policy.kill_after),
+            patience: (policy.drain_timeout, policy.unready_timeout),
             stopping: false,
             delayed: false,
             restoring: None,
@@ -390,7 +390,7 @@ impl World {
             Action::Ping(id) => Event::Ping(id),
             Action::Policy(policy) => {
                 self.patience.0 = self.patience.0.min(policy.drain_timeout);
-                self.patience.1 = self.patience.1.min(policy.kill_after);
+                self.patience.1 = self.patience.1.min(policy.unready_timeout);
                 self.fleet.set_policy(policy);
                 return None;
             }

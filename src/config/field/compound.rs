@@ -120,19 +120,13 @@ impl Field for BTreeMap<String, String> {
                     variable_name(&name.text).map_err(|wrong| wrong.at(&name.at))?;
                     Ok((name.text.clone(), variable_value(&name.text, value)?))
                 });
-                pairs.collect()
+                table(pairs)
             }
             Raw::Word(word) if word.trim_start().starts_with('{') => {
                 BTreeMap::read(&inline(word.trim())?, kind).map_err(without_place)
             }
-            Raw::Word(word) => split_words(word)?
-                .iter()
-                .map(|pair| assignment(pair))
-                .collect(),
-            Raw::List(items) => strings(items)?
-                .iter()
-                .map(|pair| assignment(pair))
-                .collect(),
+            Raw::Word(word) => table(split_words(word)?.iter().map(|pair| assignment(pair))),
+            Raw::List(items) => table(strings(items)?.iter().map(|pair| assignment(pair))),
             _ => Err(Wrong::new("must be a table of strings").bare(kind.example())),
         }
     }
@@ -147,6 +141,18 @@ impl Field for BTreeMap<String, String> {
             .collect();
         Some(format!("{{ {} }}", pairs.join(", ")))
     }
+}
+
+/// The last of a name counts.
+fn table(
+    pairs: impl Iterator<Item = Result<(String, String), Wrong>>,
+) -> Result<BTreeMap<String, String>, Wrong> {
+    let mut table = BTreeMap::new();
+    for pair in pairs {
+        let (name, value) = pair?;
+        table.insert(name, value);
+    }
+    Ok(table)
 }
 
 /// Splits `NAME=VALUE`. Faults never show the value: it may be a secret.

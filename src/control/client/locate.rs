@@ -153,7 +153,7 @@ impl Search {
             .map(|entry| entry.path())
             .take(DIRECTORIES_MAX)
             .collect();
-        directories.sort();
+        directories.sort_unstable();
         for directory in directories {
             if paths::control_socket(&directory).exists() {
                 self.directory(&directory).await;

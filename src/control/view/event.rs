@@ -27,18 +27,14 @@ impl EventView {
     /// The event `event` as number `seq`, at `at`.
     #[must_use]
     pub fn new(seq: u64, at: Timestamp, event: &Event) -> Self {
-        // An enum of plain fields, tagged inside, is always an object.
-        let Ok(Value::Object(mut fields)) = serde_json::to_value(event) else {
-            return Self {
-                seq,
-                at,
-                kind: String::new(),
-                fields: Map::new(),
-            };
+        // An enum of variants with named fields: an object of one entry.
+        let object = match serde_json::to_value(event) {
+            Ok(Value::Object(object)) => object.into_iter().next(),
+            _ => None,
         };
-        let kind = match fields.remove("kind") {
-            Some(Value::String(kind)) => kind,
-            _ => String::new(),
+        let (kind, mut fields) = match object {
+            Some((kind, Value::Object(fields))) => (kind, fields),
+            _ => Default::default(),
         };
         fields.retain(|_, value| !value.is_null());
         Self {
@@ -52,8 +48,8 @@ impl EventView {
     /// The event with its fields; none when this version does not know it.
     #[must_use]
     pub fn event(&self) -> Option<Event> {
-        let mut object = self.fields.clone();
-        object.insert("kind".to_owned(), Value::String(self.kind.clone()));
+        let fields = Value::Object(self.fields.clone());
+        let object = Map::from_iter([(self.kind.clone(), fields)]);
         serde_json::from_value(Value::Object(object)).ok()
     }
 }

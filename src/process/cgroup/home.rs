@@ -219,7 +219,7 @@ fn move_all(from: &Path, to: &Path) -> Result<(), Refusal> {
             let group = from.path().to_owned();
             return Err(Refusal::Unseen { group });
         }
-        members.sort_by_key(|pid| *pid != me);
+        members.sort_unstable_by_key(|pid| *pid != me);
         for pid in members {
             match write(&into, &pid.to_string()) {
                 Ok(()) => {}
