@@ -8,6 +8,7 @@
 //! | `app` | for Rust applications: inherited listeners, readiness, graceful serve (feature `app`) |
 //! | [`config`] | types, layers, diagnostics |
 //! | [`fleet`] | PURE: generations, workers, upgrades |
+//! | [`journal`] | what outlives a master: values by key on a file, and the fleet as such values |
 //! | [`sockets`] | bind, inherit, repair, pass |
 //! | [`process`] | release pinning, launcher, pidfd, output capture |
 //! | [`readiness`] | notify sockets, observed accepting |
@@ -27,6 +28,8 @@ pub mod config;
 pub mod control;
 #[cfg(feature = "manager")]
 pub mod fleet;
+#[cfg(feature = "manager")]
+pub mod journal;
 #[cfg(feature = "manager")]
 pub mod logging;
 #[cfg(feature = "manager")]

@@ -20,6 +20,8 @@ mod explorer;
 mod holds;
 #[path = "fleet/invariants.rs"]
 mod invariants;
+#[path = "fleet/kept.rs"]
+mod kept;
 #[path = "fleet/late.rs"]
 mod late;
 #[path = "fleet/pairs.rs"]

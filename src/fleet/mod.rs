@@ -17,6 +17,7 @@ mod generation;
 mod policy;
 mod resize;
 pub mod rollout;
+mod saved;
 #[cfg(test)]
 mod symmetry;
 mod timers;
@@ -30,6 +31,7 @@ use std::collections::BTreeMap;
 
 pub use generation::{Generation, Slot, State};
 pub use policy::Policy;
+pub use saved::{Contradiction, Core};
 pub use timers::Timer;
 pub use types::*;
 pub use worker::Process;

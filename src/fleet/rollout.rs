@@ -197,7 +197,7 @@ fn only(there: bool, then: Move) -> Move {
 
 /// Whether the new generation has to be approved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Gate {
+pub enum Gate {
     /// It has to be, and nobody was asked yet.
     Shut,
     /// The answer is waited for.
@@ -208,19 +208,25 @@ pub(super) enum Gate {
 
 /// The one that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Rollout {
-    pub(super) phase: Phase,
-    pub(super) target: GenerationNumber,
+pub struct Rollout {
+    /// Where it is.
+    pub phase: Phase,
+    /// The new generation.
+    pub target: GenerationNumber,
     /// With the plan as it is now: a promoted canary's is [`Plan::Whole`].
-    pub(super) request: Request,
-    pub(super) gate: Gate,
-    pub(super) waiters: Vec<OperationId>,
+    pub request: Request,
+    /// Whether it has to be approved.
+    pub gate: Gate,
+    /// Who waits for the answer.
+    pub waiters: Vec<OperationId>,
     /// Those who said `abort`.
-    pub(super) aborters: Vec<OperationId>,
-    pub(super) failure: Option<Failure>,
+    pub aborters: Vec<OperationId>,
+    /// Why it failed, once it did.
+    pub failure: Option<Failure>,
     /// It failed, and what it replaced is started again.
-    pub(super) restores: bool,
-    pub(super) retries: u32,
+    pub restores: bool,
+    /// How often it is tried again when it fails.
+    pub retries: u32,
 }
 
 impl Rollout {
@@ -233,18 +239,22 @@ impl Rollout {
 
 /// The number of the active generation's workers is growing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Scaling {
-    pub(super) target: GenerationNumber,
+pub struct Scaling {
+    /// The generation that grows.
+    pub target: GenerationNumber,
     /// How many there are again when it fails.
-    pub(super) from: u32,
-    pub(super) waiter: OperationId,
+    pub from: u32,
+    /// Who waits for the answer.
+    pub waiter: OperationId,
 }
 
 /// The one that waits for the running one to end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Queued {
-    pub(super) request: Request,
-    pub(super) waiters: Vec<OperationId>,
+pub struct Queued {
+    /// What was asked for.
+    pub request: Request,
+    /// Who waits for the answer.
+    pub waiters: Vec<OperationId>,
 }
 
 impl Queued {

@@ -58,6 +58,10 @@ impl Timers {
         self.by_time.first().copied()
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = (Timer, Moment)> + '_ {
+        self.by_name.iter().map(|(timer, due)| (*timer, *due))
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = Timer> + '_ {
         self.by_name.keys().copied()
     }

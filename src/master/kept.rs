@@ -13,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 use super::sticky::{Against, Sticky};
 use crate::control::{Caller, Timestamp};
+use crate::journal::sum;
 
 /// Raised when an earlier version would misread what is written.
 const FORMAT: u32 = 1;
@@ -152,13 +153,6 @@ fn written(value: &impl Encode<()>) -> Vec<u8> {
     // A vector takes whatever comes.
     drop(minicbor::encode(value, &mut bytes));
     bytes
-}
-
-/// FNV-1a, 64 bits.
-fn sum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

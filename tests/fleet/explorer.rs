@@ -46,6 +46,7 @@ impl Explorer {
                 let mut next = world.clone();
                 self.step(here, action, || drop(next.act(action)));
                 if self.seen.insert(fingerprint(&next)) {
+                    self.step(here, action, || next.is_what_was_kept());
                     self.ways.push((here, action));
                     stack.push((next, self.ways.len() - 1));
                 }

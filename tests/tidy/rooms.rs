@@ -5,10 +5,11 @@ use std::path::Path;
 use super::source::{File, Tree};
 
 /// Lowest first: a room imports only rooms before it.
-const ROOMS: [&str; 11] = [
+const ROOMS: [&str; 12] = [
     "app",
     "config",
     "fleet",
+    "journal",
     "sockets",
     "process",
     "readiness",
