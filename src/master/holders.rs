@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::control::paths::{Holder, PathError, is_found};
+use crate::control::paths::{Holder, PathError};
 use crate::process::parent;
 use crate::sockets::SocketError;
 use crate::sockets::holder::{Known, Remedy};
@@ -34,8 +34,8 @@ pub(super) fn of_directory(error: &PathError, config: Option<&Path>, elsewhere: 
         "service {name} runs already (pid {pid}, {}) and has {}; upgrade it: {}; stop it: {}; or give this one {other}",
         sameness(holder, config),
         path.display(),
-        command("upgrade", holder, path),
-        command("stop", holder, path),
+        holder.command("upgrade", path),
+        holder.command("stop", path),
     )
 }
 
@@ -70,21 +70,9 @@ fn known(pid: i32, config: Option<&Path>) -> Option<Known> {
 }
 
 fn remedy(holder: &Holder, directory: &Path) -> Remedy {
-    let stop = command("stop", holder, directory);
-    let upgrade = command("upgrade", holder, directory);
+    let stop = holder.command("stop", directory);
+    let upgrade = holder.command("upgrade", directory);
     Remedy::Say(format!("stop it: {stop}; or upgrade it: {upgrade}"))
-}
-
-/// The command that finds this master.
-fn command(verb: &str, holder: &Holder, directory: &Path) -> String {
-    let name = &holder.name;
-    match is_found(directory) {
-        true => format!("handover {verb} {name}"),
-        false => format!(
-            "handover {verb} {name} --runtime-dir {}",
-            directory.display()
-        ),
-    }
 }
 
 /// Whether it is the same service that was started a second time.

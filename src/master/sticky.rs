@@ -99,16 +99,25 @@ pub(super) struct Overrides {
     state: Option<StateDir>,
     /// There is a config file, of which people know.
     from_file: bool,
+    /// `handover upgrade NAME`, as it finds this master.
+    upgrade: String,
 }
 
 impl Overrides {
     /// Reads what an earlier master of this service kept; also says what a person should know.
-    pub(super) fn open(given: Option<PathBuf>, name: &str, from_file: bool) -> (Self, Vec<String>) {
+    /// `upgrade` is the command for one, which finds this master.
+    pub(super) fn open(
+        given: Option<PathBuf>,
+        name: &str,
+        from_file: bool,
+        upgrade: String,
+    ) -> (Self, Vec<String>) {
         let mut overrides = Self {
             from_file,
+            upgrade,
             ..Self::default()
         };
-        let warnings = match StateDir::open(given, name) {
+        let warnings = match StateDir::open(given, name, &overrides.upgrade) {
             Ok((state, saved, warning)) => {
                 overrides.sticky = saved.unwrap_or_default();
                 overrides.state = Some(state);
@@ -179,8 +188,8 @@ impl Overrides {
             false => "what the service was started with",
         };
         let until = match self.state {
-            Some(_) => "or somebody says: handover upgrade --from-config",
-            None => "or the master ends",
+            Some(_) => format!("or somebody says: {} --from-config", self.upgrade),
+            None => "or the master ends".to_owned(),
         };
         Some(format!(
             "an upgrade{by} runs {what} instead of {instead}, until that changes {until}"

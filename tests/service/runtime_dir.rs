@@ -24,10 +24,13 @@ fn a_removed_runtime_directory_is_made_again_with_its_control_socket() {
         found_again(&service);
     }
     let events = service.events();
-    assert!(
-        events.contains("is made again with its control"),
-        "{events}"
+    let upgrade = format!(
+        "NOTIFY_SOCKET any more: handover upgrade server --runtime-dir {}",
+        folder.display()
     );
+    for part in ["is made again with its control", &upgrade] {
+        assert!(events.contains(part), "no {part:?}: {events}");
+    }
     let mode = |path: &std::path::Path| {
         let meta = std::fs::metadata(path).expect("it is there");
         meta.permissions().mode() & 0o777
@@ -72,6 +75,7 @@ fn a_removed_runtime_directory_that_another_master_took_is_left_to_it() {
     service.signal(Signal::SIGCONT);
     service.wait_said("cannot be made again");
     service.wait_said("belongs to a running master (other");
+    service.wait_said("stop it: handover stop other --runtime-dir ");
     let status = service.handover("status", &["--json"]);
     assert!(status.stdout.contains("\"other\""), "{status:#?}");
     other.stop();

@@ -159,11 +159,14 @@ fn a_start_says_what_an_upgrade_left_in_force() {
         .says(0, &[]);
     service.stop();
     let service = site.start().start();
-    let sentence = "runs the config's command with COLOUR set instead of the config's [app], until that changes or \
-                    somebody says: handover upgrade --from-config";
-    service.wait_said(sentence);
+    let sentence = format!(
+        "runs the config's command with COLOUR set instead of the config's [app], until that changes or somebody says: \
+         handover upgrade web --runtime-dir {} --from-config",
+        service.runtime_dir().display()
+    );
+    service.wait_said(&sentence);
     let sticky = service.status()["sticky"].to_string();
-    assert!(sticky.contains(sentence), "{sticky}");
+    assert!(sticky.contains(&sentence), "{sticky}");
     let page = service.handover("status", &[]).stdout;
     assert!(page.contains("with COLOUR set"), "{page}");
     service.stop();
@@ -268,7 +271,10 @@ fn a_damaged_file_is_put_aside_with_a_word_and_the_config_serves() {
     for part in [
         "damaged",
         "sticky.unreadable",
-        "handover upgrade -- COMMAND",
+        &format!(
+            "say so again: handover upgrade web --runtime-dir {} -- COMMAND",
+            service.runtime_dir().display()
+        ),
     ] {
         assert!(warnings.contains(part), "no {part:?}: {warnings}");
     }
