@@ -117,7 +117,10 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
     let site = Site::new();
     let service = site.start().start();
     service.upgrade_to(&site.program("green")).says(0, &[]);
-    service.handover("upgrade", &["--from-config"]).says(0, &[]);
+    let over = "green.py: that is over when this upgrade succeeds, and the config's own runs";
+    let ended = service.handover("upgrade", &["--from-config"]);
+    ended.says(0, &["web: an upgrade, asked by ", over]);
+    assert!(service.events().contains(over), "{}", service.events());
     assert!(
         answer(&service).starts_with("hello"),
         "{}",
@@ -148,6 +151,29 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
         over.contains("green.py: that is over, the config's own runs"),
         "{said}"
     );
+}
+
+#[test]
+fn a_reload_that_ends_it_says_what_was_in_force() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    // What changes nothing of the program ends nothing.
+    site.write(&server(), "workers = 2");
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &[]);
+    assert!(!ended.stderr.contains("is over"), "{ended:#?}");
+    site.write(&server(), "env = { COLOUR = \"blue\" }");
+    let over = "green.py, and the config's [app] changed since: that is over when this reload succeeds, and the \
+                config's own runs";
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &["web: an upgrade, asked by ", over]);
+    assert!(service.events().contains(over), "{}", service.events());
+    assert!(answer(&service).starts_with("hello"));
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &[]);
+    assert!(!ended.stderr.contains("is over"), "said once: {ended:#?}");
+    service.stop();
 }
 
 #[test]
