@@ -262,6 +262,33 @@ fn workers_that_are_not_well_are_replaced() {
 }
 
 #[test]
+fn workers_that_may_have_accepted_are_late() {
+    for (workers, plan, scales) in [
+        (1, Plan::Whole, 1),
+        (2, Plan::Rolling(1), 0),
+        (2, Plan::Canary(1), 0),
+    ] {
+        explore(
+            "an upgrade, workers that are late or not well where they may have accepted",
+            Policy {
+                unready_timeout: None,
+                drain_delay: Duration::from_secs(5),
+                ..policy(workers)
+            },
+            Budget {
+                requests: 1,
+                failures: 2,
+                unwell: 1,
+                stops: 1,
+                scales,
+                plan,
+                ..Budget::default()
+            },
+        );
+    }
+}
+
+#[test]
 fn workers_that_are_not_well_in_a_stop_that_waits() {
     explore(
         "two stops with a delay, an upgrade, one worker, two that are not well",
