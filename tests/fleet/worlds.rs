@@ -263,13 +263,31 @@ fn workers_that_are_not_well_are_replaced() {
 
 #[test]
 fn workers_that_may_have_accepted_are_late() {
-    for (workers, plan, scales) in [
-        (1, Plan::Whole, 1),
-        (2, Plan::Rolling(1), 0),
-        (2, Plan::Canary(1), 0),
+    let two = Budget {
+        failures: 2,
+        ..Budget::default()
+    };
+    for (workers, budget) in [
+        (
+            1,
+            Budget {
+                unwell: 1,
+                stops: 1,
+                ..two
+            },
+        ),
+        (1, Budget { scales: 1, ..two }),
+        (
+            2,
+            Budget {
+                failures: 1,
+                plan: Plan::Rolling(1),
+                ..two
+            },
+        ),
     ] {
         explore(
-            "an upgrade, workers that are late or not well where they may have accepted",
+            "an upgrade, workers that are late where they may have accepted",
             Policy {
                 unready_timeout: None,
                 drain_delay: Duration::from_secs(5),
@@ -277,12 +295,7 @@ fn workers_that_may_have_accepted_are_late() {
             },
             Budget {
                 requests: 1,
-                failures: 2,
-                unwell: 1,
-                stops: 1,
-                scales,
-                plan,
-                ..Budget::default()
+                ..budget
             },
         );
     }

@@ -132,6 +132,36 @@ fn those_that_finish_do_not_pile_up() {
 }
 
 #[test]
+fn an_old_worker_that_is_not_well_takes_no_scaling_back() {
+    let start = Start::bare(&[]);
+    let (bad, go) = (start.path("bad"), start.path("go"));
+    let slow = python_code(&format!(
+        "while os.environ['HANDOVER_WORKER'] == '2' and not os.path.exists({:?}): time.sleep(0.02)\nserve()",
+        go.display().to_string()
+    ));
+    let check = format!("exec:sh -c 'test ! -e {}.$HANDOVER_WORKER'", bad.display());
+    let service = asked_often(Start::serving(&slow), &check)
+        .flag("--workers", "2")
+        .start();
+    let before = service.workers(1);
+    std::thread::scope(|scope| {
+        let scale = scope.spawn(|| service.handover("scale", &["3"]));
+        eventually("the third one starts", || {
+            (service.workers(1).len() == 3).then_some(())
+        });
+        std::fs::write(bad.with_extension("0"), "").expect("a file");
+        eventually("the first one is replaced", || {
+            let now = service.workers(1);
+            (now.len() == 3 && !now.contains(&before[0])).then_some(())
+        });
+        std::fs::write(&go, "").expect("a file");
+        scale.join().expect("no panic").says(0, &[]);
+    });
+    assert_eq!(service.workers(1).len(), 3);
+    service.stop();
+}
+
+#[test]
 fn f3_a_release_that_is_never_healthy_finishes_what_it_accepted() {
     let start = Start::bare(&[]);
     let (old, new) = (Switch(start.path("old")), Switch(start.path("new")));
