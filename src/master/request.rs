@@ -348,11 +348,7 @@ pub(super) fn policy(config: &Config) -> Policy {
         retries: config.upgrade.retries,
         drain_delay: config.drain.delay,
         drain_timeout: config.drain.timeout,
-        unready_timeout: if accepts_before_ready(config) {
-            config.drain.timeout
-        } else {
-            config.drain.kill_after
-        },
+        unready_timeout: (!accepts_before_ready(config)).then_some(config.drain.kill_after),
         kill_after: config.drain.kill_after.min(config.drain.timeout),
         max_generations: config.drain.max_generations,
         restart_delay: config.restart.delay,

@@ -10,28 +10,28 @@ use crate::support::{
 };
 
 /// A server whose `/healthz` follows a file, asked ten times a second.
-struct Switch(PathBuf);
+pub struct Switch(pub PathBuf);
 
 impl Switch {
-    fn of(start: &Start) -> Self {
+    pub fn of(start: &Start) -> Self {
         let switch = Self(start.path("switch"));
         switch.says("200 OK");
         switch
     }
 
     /// Replaces the file at once: a reader sees the old text or the new one.
-    fn says(&self, how: &str) {
+    pub fn says(&self, how: &str) {
         let aside = self.0.with_extension("new");
         std::fs::write(&aside, how).expect("a file");
         std::fs::rename(&aside, &self.0).expect("a rename");
     }
 
-    fn server(&self) -> Vec<String> {
+    pub fn server(&self) -> Vec<String> {
         switched(&self.0, "")
     }
 
     /// (worker, seconds, generation) of every question so far.
-    fn asked(&self) -> Vec<(u32, f64, u32)> {
+    pub fn asked(&self) -> Vec<(u32, f64, u32)> {
         let text = std::fs::read_to_string(asked_file(&self.0)).unwrap_or_default();
         let line = |line: &str| {
             let mut words = line.split(' ');
@@ -49,7 +49,7 @@ fn asked_file(switch: &Path) -> PathBuf {
     PathBuf::from(format!("{}.asked", switch.display()))
 }
 
-fn asked_often(start: Start, check: &str) -> Start {
+pub fn asked_often(start: Start, check: &str) -> Start {
     start
         .env("HANDOVER_HEALTH__CHECK", check)
         .env("HANDOVER_HEALTH__INTERVAL", "100ms")
@@ -60,7 +60,7 @@ fn asked_often(start: Start, check: &str) -> Start {
 
 /// What `status` says of the first worker of a generation.
 #[track_caller]
-fn worker(service: &Service, generation: u64) -> Value {
+pub fn worker(service: &Service, generation: u64) -> Value {
     let status = service.status();
     let generations = status["generations"].as_array().expect("a list");
     let found = generations.iter().find(|it| it["number"] == generation);
