@@ -317,6 +317,25 @@ impl Master {
         });
     }
 
+    /// The bake of this generation is over, and the last that one of its workers answered speaks against it: there is no
+    /// time left in which it could prove itself, and the old one still serves.
+    pub(super) fn ends_its_bake(&mut self, number: GenerationNumber) -> fleet::Event {
+        let doubtful = |id: &WorkerId| {
+            let asked = self.probing.get(*id);
+            asked.is_some_and(|asked| asked.purpose == Purpose::Health && asked.failures > 0)
+        };
+        let held = self.fleet.generation(number);
+        let mut ids = held.into_iter().flat_map(|held| held.workers());
+        let doubtful = ids.find_map(|(id, _)| doubtful(&id).then_some(id));
+        match (doubtful, self.generations.get_mut(&number)) {
+            (Some(id), Some(info)) => {
+                info.unhealthy.get_or_insert(id);
+                fleet::Event::Against(number, Fault::Unhealthy)
+            }
+            _ => fleet::Event::Due(fleet::Timer::Bake(number)),
+        }
+    }
+
     /// It is not well, and too many of those that were replaced before it still finish: told once, until it recovers.
     pub(super) fn waits_to_be_replaced(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(id) else {
@@ -413,7 +432,8 @@ fn exec_reply(done: &Done, patience: Duration) -> Reply {
         () if done.says_nothing() => Reply::NotAsked(done.to_string()),
         () if done.timed_out() => {
             let patience = Span(super::effects::millis(patience));
-            Reply::Bad(format!(
+            // Nobody knows which of the two hangs, the worker or its check.
+            Reply::No(format!(
                 "not done within {patience} (health.timeout){}",
                 done.said()
             ))
