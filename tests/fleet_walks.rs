@@ -128,7 +128,8 @@ impl Walk {
             84..88 => self.pick_one(pick, |_| true, |id| Action::Exit(id, Ending::Ended)),
             88..90 => {
                 let well = |living: &Living| living.told.is_none() && living.killed.is_none();
-                self.pick_one(pick, well, Action::Fault);
+                let fault = [Action::Fault, Action::Unhealthy][(pick % 2) as usize];
+                self.pick_one(pick / 2, well, fault);
             }
             90 => {
                 let unborn = |living: &Living| *living == Living::default();
@@ -319,7 +320,7 @@ prop_compose! {
         retries in 0u32..3,
         drain_delay in seconds(0..4),
         drain_timeout in seconds(1..30),
-        unready_timeout in seconds(1..40),
+        unready_timeout in proptest::option::of(seconds(1..40)),
         kill_after in seconds(1..6),
         max_generations in 1u32..5,
         restart_delay in seconds(0..2),

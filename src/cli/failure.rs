@@ -97,7 +97,7 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::Api(error) => error.into(),
             ClientError::Malformed(_) => Self::new(Exit::Failed, error)
-                .hint("the master is of another version; `handover status` says which"),
+                .hint("the master is of another version than this command; its status says which"),
             ClientError::Unreachable { .. } | ClientError::Gone(_) | ClientError::TimedOut(_) => {
                 Self::new(Exit::NoMaster, error)
             }

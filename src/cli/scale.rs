@@ -29,8 +29,9 @@ impl Scale {
         if self.workers == 0 {
             let failure = Failure::usage("a generation without a worker serves nobody");
             let name = self.target.name.as_deref().unwrap_or_default();
-            let stop = format!("handover stop {name}");
-            let hint = format!("to end the service: {}", stop.trim_end());
+            let stop = format!("stop {name}");
+            let stop = self.target.command(stop.trim_end());
+            let hint = format!("to end the service: {stop}");
             return Err(failure.hint(hint));
         }
         let master = self.target.find("scale", None).await?;

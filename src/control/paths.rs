@@ -29,6 +29,19 @@ pub fn control_socket(directory: &Path) -> PathBuf {
     directory.join(CONTROL_SOCKET)
 }
 
+/// `handover VERB NAME`, to be copied, for the master in `directory`: with the flag that finds it where the command line
+/// does not look by itself.
+#[must_use]
+pub fn command(verb: &str, name: &str, directory: &Path) -> String {
+    match is_found(directory) {
+        true => format!("handover {verb} {name}"),
+        false => format!(
+            "handover {verb} {name} --runtime-dir {}",
+            directory.display()
+        ),
+    }
+}
+
 /// Who holds the lock of a runtime directory, as its holder wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
@@ -55,6 +68,12 @@ impl Holder {
                 .filter(|line| !line.is_empty())
                 .map(PathBuf::from),
         })
+    }
+
+    /// `handover VERB NAME`, to be copied, for the master in `directory`.
+    #[must_use]
+    pub fn command(&self, verb: &str, directory: &Path) -> String {
+        command(verb, &self.name, directory)
     }
 
     /// What is known of `pid` as a master, and its runtime directory: it has the lock in there open, and that

@@ -36,6 +36,8 @@ pub struct Slot {
     pub wanted: bool,
     /// It was added by a scaling that is not complete yet.
     pub added: bool,
+    /// Another one takes the place of its worker, which is to finish what it has.
+    pub dismissed: bool,
     /// How often in a row it was lost without settling.
     pub losses: u32,
 }
@@ -144,6 +146,13 @@ impl Generation {
         self.slots.iter().any(leaving)
     }
 
+    /// As many workers that others took the places of still finish as it has workers.
+    pub(super) fn is_crowded(&self) -> bool {
+        let gone = |slot: &Slot| matches!(slot.process, Process::Absent | Process::Ready);
+        let finish = |slot: &&Slot| slot.dismissed && !gone(slot);
+        self.slots.iter().filter(finish).count() >= self.size.max(1) as usize
+    }
+
     /// Makes room for one more worker: the first empty place, in a new life so
     /// that no number comes twice, else a new one.
     pub(super) fn claim(&mut self, added: bool) -> WorkerId {
@@ -156,6 +165,7 @@ impl Generation {
             process: Process::Absent,
             wanted: true,
             added,
+            dismissed: false,
             losses: 0,
         };
         if place == self.slots.len() {

@@ -165,7 +165,14 @@ impl Fleet {
         use worker::Happening as H;
         self.timers.stop(timer);
         match timer {
-            Timer::Ready(id) => self.happen(id, H::ReadyDue, Some(Cause::ReadyTimeout)),
+            Timer::Ready(id) => {
+                let happening = match self.policy.unready_timeout {
+                    Some(_) => H::ReadyDue,
+                    // It may have accepted something, and finishes that.
+                    None => H::Unhealthy,
+                };
+                self.happen(id, happening, Some(Cause::ReadyTimeout));
+            }
             Timer::Respawn(id) => self.happen(id, H::RespawnDue, None),
             Timer::Kill(id) => self.happen(id, H::KillDue, None),
             Timer::Settled(id) => self.happen(id, H::SettledDue, None),

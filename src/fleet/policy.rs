@@ -24,9 +24,9 @@ pub struct Policy {
     pub drain_delay: Duration,
     /// How long an old generation may take to finish.
     pub drain_timeout: Duration,
-    /// How long a worker that was never ready may take to end: less than one that
-    /// was, where who is not ready cannot have accepted anything.
-    pub unready_timeout: Duration,
+    /// How long a worker that was never ready may take to end. None where it may
+    /// have accepted something all the same: then as long as one that was.
+    pub unready_timeout: Option<Duration>,
     /// How long a killed process may take to vanish.
     pub kill_after: Duration,
     /// How many generations may drain at once.
@@ -54,7 +54,7 @@ impl Default for Policy {
             retries: 0,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
-            unready_timeout: Duration::from_secs(5),
+            unready_timeout: Some(Duration::from_secs(5)),
             kill_after: Duration::from_secs(5),
             max_generations: 4,
             restart_delay: Duration::from_millis(100),
@@ -68,7 +68,8 @@ impl Default for Policy {
 impl Policy {
     /// Never longer than for one that was ready.
     pub(super) fn patience_unready(&self) -> Duration {
-        self.unready_timeout.min(self.drain_timeout)
+        let whole = self.drain_timeout;
+        self.unready_timeout.map_or(whole, |less| less.min(whole))
     }
 }
 

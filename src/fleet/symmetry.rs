@@ -185,7 +185,7 @@ fn hash_generation(
             (
                 process,
                 slot.life,
-                (slot.wanted, slot.added),
+                (slot.wanted, slot.added, slot.dismissed),
                 slot.losses,
                 bits,
                 about(id),

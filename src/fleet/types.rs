@@ -316,6 +316,9 @@ pub enum Note {
     Unfit(WorkerId, Cause),
     /// It goes on serving until another one is ready: nobody else is (F1).
     Stays(WorkerId),
+    /// It is not well and not replaced yet: as many that were replaced before it still finish as the
+    /// generation has workers. Told each time that it is said to be unwell.
+    Waits(WorkerId),
     /// This call gets the answer of the rollout that runs, of this generation.
     Joined(OperationId, GenerationNumber),
     /// This call waits for the rollout that runs.

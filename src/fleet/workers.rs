@@ -137,16 +137,23 @@ impl Fleet {
     }
 
     /// As [`condemn`](Self::condemn), of a worker that can still finish what it has, and that still
-    /// serves: of the active generation it goes when somebody else is there (F1).
+    /// serves: of the active generation it goes when somebody else is there (F1), and no sooner than
+    /// there is room for one more that finishes.
     fn dismiss(&mut self, id: WorkerId, cause: Option<Cause>) {
         let Some((held, slot)) = self.generations.get(&id.generation).zip(self.slot(id)) else {
             return;
         };
         let active = held.state == State::Active;
         let adds = slot.added && self.scaling.is_some();
-        if active && !slot.wanted {
-            // It is being replaced.
+        if !slot.wanted {
+            // It is being replaced, or stays while its failed generation is needed.
             return;
+        }
+        // Nothing else would end it any more.
+        let starts = |slot: &Slot| slot.process == Process::Starting;
+        let late = starts(slot) && self.timers.due(Timer::Ready(id)).is_none();
+        if active && held.is_crowded() && !adds && !late {
+            return self.tell(Note::Waits(id));
         }
         if let Some(cause) = cause {
             self.tell(Note::Unfit(id, cause));
@@ -157,13 +164,23 @@ impl Fleet {
         if active {
             self.take_the_place_of(id);
         }
+        if late && self.slot(id).is_some_and(starts) {
+            self.kill(id);
+        }
     }
 
-    /// Another worker takes the place of one that still lives, as one that was lost is started again.
+    /// Another worker takes the place of one that still lives, as one that was lost is started again;
+    /// not while too many finish.
     fn take_the_place_of(&mut self, id: WorkerId) {
         let Some(slot) = self.slot(id).copied().filter(|slot| slot.wanted) else {
             return;
         };
+        if self.active().is_none_or(Generation::is_crowded) {
+            return;
+        }
+        if let Some(slot) = self.slot_mut(id) {
+            slot.dismissed = true;
+        }
         let serving = self.active().map_or(0, Generation::ready);
         if slot.process == Process::Ready && serving == 1 {
             if let Some(slot) = self.slot_mut(id) {

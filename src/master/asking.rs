@@ -10,7 +10,7 @@ use super::worker::Verdict;
 use super::{Input, Master};
 use crate::config::{Health, Probe, ReadyOn};
 use crate::control::{Event, Span, Timestamp};
-use crate::fleet::{self, Fault, GenerationNumber, State, WorkerId};
+use crate::fleet::{self, Cause, Fault, GenerationNumber, State, WorkerId};
 use crate::process::{Done, Errand};
 use crate::readiness::{Advice, Answered, Unanswered, ask};
 
@@ -275,10 +275,12 @@ impl Master {
             Purpose::Proof(_) => {
                 failures >= health.failures && asked_for >= probing::patience(&health)
             }
-            Purpose::Health => failures >= health.failures,
+            // Who is not replaced yet may recover; else it is told again, by each full count.
+            Purpose::Health => failures.is_multiple_of(health.failures.max(1)),
         };
-        // Each time twice as many, and the last.
-        if *purpose == Purpose::Health && (failures.is_power_of_two() || lost) {
+        // Each time twice as many, the first full count, and the last.
+        let last = lost && (failures == health.failures || fault != Fault::Unhealthy);
+        if *purpose == Purpose::Health && (failures.is_power_of_two() || last) {
             self.tell(&Event::HealthFailed {
                 worker: id.to_string(),
                 generation: id.generation,
@@ -289,7 +291,7 @@ impl Master {
             });
         }
         if lost {
-            return self.give_up_on(id, fault);
+            self.give_up_on(id, fault);
         }
         match purpose {
             Purpose::Health => self.ask_later(question, now),
@@ -299,18 +301,55 @@ impl Master {
 
     /// In the active generation it is replaced: whoever answers at all finishes its requests before. In a new one it
     /// speaks against all of it: that is undone as a whole, and whoever of its workers took requests may finish them, this
-    /// one too.
+    /// one too. Whoever has to serve on all the same (F1) is asked on: until it drains or is killed.
     fn give_up_on(&mut self, id: WorkerId, fault: Fault) {
-        self.probing.forget(id);
-        let (_, target) = self.fleet.rollout();
+        let held = self.fleet.generation(id.generation);
+        let new = held.is_some_and(|held| {
+            matches!(held.state, State::Starting | State::Baking | State::Canary)
+        });
         let info = self.generations.get_mut(&id.generation);
         self.pending.push_back(match info {
-            Some(info) if target == Some(id.generation) => {
+            Some(info) if new => {
                 info.unhealthy.get_or_insert(id);
                 fleet::Event::Against(id.generation, fault)
             }
             _ => fleet::Event::Fault(id, fault),
         });
+    }
+
+    /// The bake of this generation is over, and the last that one of its workers answered speaks against it: there is no
+    /// time left in which it could prove itself, and the old one still serves.
+    pub(super) fn ends_its_bake(&mut self, number: GenerationNumber) -> fleet::Event {
+        let doubtful = |id: &WorkerId| {
+            let asked = self.probing.get(*id);
+            asked.is_some_and(|asked| asked.purpose == Purpose::Health && asked.failures > 0)
+        };
+        let held = self.fleet.generation(number);
+        let mut ids = held.into_iter().flat_map(|held| held.workers());
+        let doubtful = ids.find_map(|(id, _)| doubtful(&id).then_some(id));
+        match (doubtful, self.generations.get_mut(&number)) {
+            (Some(id), Some(info)) => {
+                info.unhealthy.get_or_insert(id);
+                fleet::Event::Against(number, Fault::Unhealthy)
+            }
+            _ => fleet::Event::Due(fleet::Timer::Bake(number)),
+        }
+    }
+
+    /// It is not well, and too many of those that were replaced before it still finish: told once, until it recovers.
+    pub(super) fn waits_to_be_replaced(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if std::mem::replace(&mut worker.waits, true) {
+            return;
+        }
+        let why = self.cause_in_words(Some(id), Cause::Fault(Fault::Unhealthy));
+        self.warn(format!(
+            "worker {id} {why}; it is not replaced yet: as many workers that were replaced before it still finish what they \
+             have as generation {} has workers (drain.timeout)",
+            id.generation
+        ));
     }
 
     /// Says nothing about the worker. Who was not asked before either was told of already.
@@ -352,6 +391,7 @@ impl Master {
             before = std::mem::take(&mut asked.failures);
         }
         if let Some(worker) = self.workers.get_mut(id) {
+            worker.waits &= !ok;
             worker.verdict = Some(Verdict {
                 check: named(&question.probe),
                 ok,
@@ -392,7 +432,8 @@ fn exec_reply(done: &Done, patience: Duration) -> Reply {
         () if done.says_nothing() => Reply::NotAsked(done.to_string()),
         () if done.timed_out() => {
             let patience = Span(super::effects::millis(patience));
-            Reply::Bad(format!(
+            // Nobody knows which of the two hangs, the worker or its check.
+            Reply::No(format!(
                 "not done within {patience} (health.timeout){}",
                 done.said()
             ))

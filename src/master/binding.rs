@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) kind: Kind,
     pub(super) loaded: Loaded,
     pub(super) sticky: Sticky,
+    /// What of earlier upgrades ends with it.
+    pub(super) ends: Option<String>,
     pub(super) release: Release,
     pub(super) manner: Manner,
     pub(super) lacking: Lacking,

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::Master;
 use super::leftovers::is_ours;
 use super::watching::executed;
-use super::worker::Worker;
 use crate::control::{Count, Event};
 use crate::fleet::{self, Ending, Fault, WorkerId};
 use crate::process::{Child, Exit, reap_ready};
@@ -235,12 +234,25 @@ impl Master {
         }
     }
 
+    /// Of a worker that was never ready and that is given up: what it took and what it ran, which nobody can see
+    /// afterwards.
+    pub(super) fn keep_what_was_seen(&mut self, id: WorkerId) {
+        let untaken = self.watching.untaken(id);
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if worker.told.is_none() {
+            worker.untaken = untaken;
+        }
+        if worker.ready.is_none() {
+            let program = worker.pid().and_then(executed);
+            worker.executed = program.or(worker.executed.take());
+        }
+    }
+
     /// Ends a worker and its whole process group.
     pub(super) fn kill_worker(&mut self, id: WorkerId) {
-        let untaken = self.watching.untaken(id);
-        let unready = |worker: &&Worker| worker.ready.is_none();
-        let pid = self.workers.get(id).filter(unready).and_then(Worker::pid);
-        let program = pid.and_then(executed);
+        self.keep_what_was_seen(id);
         self.watching.forget(id);
         self.probing.forget(id);
         if self.cancel_launch(id) {
@@ -256,8 +268,6 @@ impl Master {
         let held = self.counting.held_by(id);
         if let Some(worker) = self.workers.get_mut(id) {
             let again = std::mem::replace(&mut worker.killed, true);
-            worker.untaken = untaken;
-            worker.executed = program.or(worker.executed.take());
             let drained = worker.told.is_some();
             let unfit = worker.unfit.clone();
             if let Some(child) = &worker.child {

@@ -2,14 +2,21 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use crate::control::paths::{Holder, PathError, is_found};
+use crate::control::Span;
+use crate::control::client::Client;
+use crate::control::paths::{Holder, PathError, control_socket};
+use crate::control::view::{MasterState, Status};
 use crate::process::parent;
 use crate::sockets::SocketError;
 use crate::sockets::holder::{Known, Remedy};
 
 /// Deeper trees than this are loops of numbers that were used again.
 const DEPTH_MAX: usize = 64;
+
+/// For another master's status; one that counts connections answers within a second.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why an address cannot be bound; of its holders is said what they are to handover.
 pub(super) fn of_address(error: SocketError, config: Option<&Path>) -> String {
@@ -30,13 +37,57 @@ pub(super) fn of_directory(error: &PathError, config: Option<&Path>, elsewhere: 
         true => "another --runtime-dir",
         false => "another --name",
     };
+    let what_now = match how_it_stops(path) {
+        None => format!(
+            "upgrade it: {}; stop it: {}",
+            holder.command("upgrade", path),
+            holder.command("stop", path)
+        ),
+        Some(how) => {
+            let stop = holder.command("stop", path);
+            format!(
+                "it is stopping{how}: wait until it is gone, and start again: {stop}; to end it at once: {stop} --now"
+            )
+        }
+    };
     format!(
-        "service {name} runs already (pid {pid}, {}) and has {}; upgrade it: {}; stop it: {}; or give this one {other}",
+        "service {name} runs already (pid {pid}, {}) and has {}; {what_now}; or give this one {other}",
         sameness(holder, config),
         path.display(),
-        command("upgrade", holder, path),
-        command("stop", holder, path),
     )
+}
+
+/// For how long a master goes on that was told to stop; none for one that was not, and for one that does not answer.
+fn how_it_stops(directory: &Path) -> Option<String> {
+    let status = ask(directory)?;
+    if status.state != MasterState::Stopping {
+        return None;
+    }
+    let deadlines = status.generations.iter();
+    let last = deadlines.filter_map(|held| held.drain_deadline).max();
+    Some(last.map_or_else(String::new, |last| {
+        // Rounded up: "0 s" would be over.
+        let left = last.since(status.at) + Duration::from_millis(999);
+        let left = Span(left.as_secs() * 1000);
+        format!(" and its workers may drain for another {left}")
+    }))
+}
+
+/// Before there is a runtime; whoever may not ask has no answer either.
+fn ask(directory: &Path) -> Option<Status> {
+    let client = Client::new(control_socket(directory));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .ok()?;
+    runtime.block_on(async {
+        let status = client.get("/v1/status");
+        tokio::time::timeout(ANSWER_TIMEOUT, status)
+            .await
+            .ok()?
+            .ok()
+    })
 }
 
 fn known(pid: i32, config: Option<&Path>) -> Option<Known> {
@@ -70,21 +121,9 @@ fn known(pid: i32, config: Option<&Path>) -> Option<Known> {
 }
 
 fn remedy(holder: &Holder, directory: &Path) -> Remedy {
-    let stop = command("stop", holder, directory);
-    let upgrade = command("upgrade", holder, directory);
+    let stop = holder.command("stop", directory);
+    let upgrade = holder.command("upgrade", directory);
     Remedy::Say(format!("stop it: {stop}; or upgrade it: {upgrade}"))
-}
-
-/// The command that finds this master.
-fn command(verb: &str, holder: &Holder, directory: &Path) -> String {
-    let name = &holder.name;
-    match is_found(directory) {
-        true => format!("handover {verb} {name}"),
-        false => format!(
-            "handover {verb} {name} --runtime-dir {}",
-            directory.display()
-        ),
-    }
 }
 
 /// Whether it is the same service that was started a second time.

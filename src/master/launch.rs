@@ -98,6 +98,7 @@ impl Master {
             elsewhere: None,
             probe: None,
             verdict: None,
+            waits: false,
             untaken: Vec::new(),
             executed: None,
             chatter: super::chatter::Chatter::default(),

@@ -76,6 +76,7 @@ impl Master {
             | Note::CrashLoop(..)
             | Note::Unfit(..)
             | Note::Stays(_)
+            | Note::Waits(_)
             | Note::Retry(_)
             | Note::Abandoned => self.alarm(note),
         }
@@ -109,6 +110,7 @@ impl Master {
                 });
             }
             Note::Unfit(id, cause) => {
+                self.keep_what_was_seen(id);
                 let why = self.cause_in_words(Some(id), cause);
                 self.warn(format!("worker {id} {why}"));
                 if let Some(worker) = self.workers.get_mut(id) {
@@ -118,6 +120,7 @@ impl Master {
             Note::Stays(id) => self.warn(format!(
                 "worker {id} serves until another one is ready: nobody else is"
             )),
+            Note::Waits(id) => self.waits_to_be_replaced(id),
             Note::Retry(left) => {
                 self.warn(format!(
                     "the failed generation is tried again, {left} more after this"

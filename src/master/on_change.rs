@@ -204,9 +204,10 @@ impl Master {
         let at_work: Vec<AtWork> = at_work.into_iter().flatten().map(AtWork::of).collect();
         match self.on_change.decide(seen, &at_work) {
             Verdict::Nothing => {}
-            Verdict::Failed => self.tell_of_program(
-                "it is what failed before, and is not tried again; to try it: handover upgrade",
-            ),
+            Verdict::Failed => self.tell_of_program(&format!(
+                "it is what failed before, and is not tried again; to try it: {}",
+                self.command(format_args!("upgrade {}", self.name))
+            )),
             Verdict::Upgrade => self.upgrade_by_itself(),
         }
     }
@@ -243,8 +244,8 @@ impl Master {
         };
         if !self.operations.find(ours).is_empty() {
             self.tell_of_program(&format!(
-                "generation {generation} failed with it, and it is not tried again before it changes; to try it: \
-                 handover upgrade"
+                "generation {generation} failed with it, and it is not tried again before it changes; to try it: {}",
+                self.command(format_args!("upgrade {}", self.name))
             ));
         }
     }

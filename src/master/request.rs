@@ -123,6 +123,7 @@ impl Master {
     ) -> Result<(Asked, Arrangement), ApiError> {
         let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
         self.refuse_unfit(&loaded)?;
+        let ends = self.what_ends(kind, upgrade, &loaded.config);
         let mut sticky = match upgrade.from_config {
             true => Sticky::none(&loaded.config),
             false => self.sticky_for(&loaded.config),
@@ -153,6 +154,7 @@ impl Master {
             kind,
             loaded,
             sticky,
+            ends,
             release,
             manner,
             lacking,
@@ -165,6 +167,10 @@ impl Master {
     pub(super) fn go_on(&mut self, id: OperationId, asked: Asked, arranged: Arranged) {
         let mut adopted = self.adopt_config(asked.loaded);
         adopted.warnings.extend(asked.lacking.values().cloned());
+        if let Some(ends) = asked.ends {
+            self.warn(ends.clone());
+            adopted.warnings.push(ends);
+        }
         self.tell_lacks(asked.lacking);
         let lineup = self.adopt_arrangement(arranged, &mut adopted);
         let sticky = asked.sticky;
@@ -342,11 +348,7 @@ pub(super) fn policy(config: &Config) -> Policy {
         retries: config.upgrade.retries,
         drain_delay: config.drain.delay,
         drain_timeout: config.drain.timeout,
-        unready_timeout: if accepts_before_ready(config) {
-            config.drain.timeout
-        } else {
-            config.drain.kill_after
-        },
+        unready_timeout: (!accepts_before_ready(config)).then_some(config.drain.kill_after),
         kill_after: config.drain.kill_after.min(config.drain.timeout),
         max_generations: config.drain.max_generations,
         restart_delay: config.restart.delay,

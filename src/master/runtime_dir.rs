@@ -217,7 +217,8 @@ impl Master {
             match self.renew_control() {
                 Ok(()) if std::mem::take(&mut self.runtime.remade) => self.warn(format!(
                     "the runtime directory {path} was removed and is made again with its control \
-                     socket; what runs cannot reach its NOTIFY_SOCKET any more: handover upgrade"
+                     socket; what runs cannot reach its NOTIFY_SOCKET any more: {}",
+                    self.command(format_args!("upgrade {}", self.name))
                 )),
                 Ok(()) => self.warn(format!(
                     "the control socket in {path} was removed and is bound again"

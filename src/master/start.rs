@@ -26,7 +26,7 @@ use super::watching::Watching;
 use super::worker::Workers;
 use super::{Master, holders, output, request, room};
 use crate::config::{self, Fault, Faults, Level, Loaded, LogFormat, Sources};
-use crate::control::paths::{Places, is_found};
+use crate::control::paths::{self, Places, is_found};
 use crate::control::{self, Event, EventLog, Timestamp};
 use crate::fleet::Fleet;
 use crate::logging::{self, Sink, visible};
@@ -139,8 +139,9 @@ fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     runtime
         .make_rooms()
         .map_err(|error| Refusal::failed(unusable(error)))?;
-    let (request, kept_warnings) =
-        Overrides::open(start.state_dir, &name, start.sources.file.is_some());
+    let upgrade = paths::command("upgrade", &name, runtime.path());
+    let from_file = start.sources.file.is_some();
+    let (request, kept_warnings) = Overrides::open(start.state_dir, &name, from_file, upgrade);
     let (release, manner) = first_release(&loaded, &request)?;
     let lacking = groups::survey(&loaded).map_err(Refusal::lacking)?;
     runtime.let_in(Access::of(&loaded.config.control).map_err(Refusal::failed)?);
@@ -355,10 +356,7 @@ fn greet(master: &Master) {
     let addresses: Vec<String> = master.listeners.iter().map(Listener::address).collect();
     let pid = std::process::id();
     let name = &master.name;
-    let where_it_is = match master.elsewhere {
-        true => format!(" --runtime-dir {}", master.runtime.path().display()),
-        false => String::new(),
-    };
+    let upgrade = paths::command("upgrade", name, master.runtime.path());
     let metrics = master.admin.address();
     let metrics = metrics.map_or_else(String::new, |at| {
         format!("\n  metrics: curl http://{at}/metrics")
@@ -366,7 +364,7 @@ fn greet(master: &Master) {
     // A closed terminal is no reason not to serve.
     drop(writeln!(
         io::stderr(),
-        "{name}: pid {pid}, {}\n  upgrade: handover upgrade {name}{where_it_is}   or   kill -USR2 {pid}{metrics}",
+        "{name}: pid {pid}, {}\n  upgrade: {upgrade}   or   kill -USR2 {pid}{metrics}",
         match addresses.is_empty() {
             true => "no listeners".to_owned(),
             false => format!("listens on {}", addresses.join(", ")),

@@ -44,13 +44,14 @@ pub(super) struct StateDir {
 
 impl StateDir {
     /// Opens the directory that was given, else the usual one of the service `name`, and reads what is in it. A file
-    /// that cannot be read is put aside, with a warning.
+    /// that cannot be read is put aside, with a warning, which says by which command (`upgrade`) another release comes.
     ///
     /// # Errors
     /// A sentence: why nothing can be kept there, and what follows.
     pub(super) fn open(
         given: Option<PathBuf>,
         name: &str,
+        upgrade: &str,
     ) -> Result<(Self, Option<Sticky>, Option<String>), String> {
         let Some(directory) = given.or_else(|| default_state_dir(name)) else {
             return Err(memory_only(
@@ -77,11 +78,17 @@ impl StateDir {
                     )));
                 }
                 Ok((sticky, _)) => (Some(bytes), Some(sticky), None),
-                Err(why) => (None, None, Some(put_aside(&file, &why.to_string()))),
+                Err(why) => (
+                    None,
+                    None,
+                    Some(put_aside(&file, &why.to_string(), upgrade)),
+                ),
             },
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                (None, None, Some(put_aside(&file, &error.to_string())))
-            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => (
+                None,
+                None,
+                Some(put_aside(&file, &error.to_string(), upgrade)),
+            ),
             Err(error) => {
                 let named = format!("{}: {error}", file.display());
                 return Err(unusable(io::Error::new(error.kind(), named)));
@@ -222,7 +229,7 @@ fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Says what became of it, and what to do.
-fn put_aside(file: &Path, why: &str) -> String {
+fn put_aside(file: &Path, why: &str, upgrade: &str) -> String {
     let aside = file.with_extension("unreadable");
     let moved = match fs::rename(file, &aside) {
         Ok(()) => format!("it is moved to {}", aside.display()),
@@ -230,7 +237,7 @@ fn put_aside(file: &Path, why: &str) -> String {
     };
     format!(
         "{} cannot be read: {why}; {moved}. What an upgrade had brought is lost and the config's own release runs: \
-         if it was another, say so again (handover upgrade -- COMMAND)",
+         if it was another, say so again: {upgrade} -- COMMAND",
         file.display()
     )
 }

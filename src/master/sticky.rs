@@ -7,7 +7,7 @@ use super::state_dir::StateDir;
 use super::{Input, Master, kept};
 use crate::config::{App, Config};
 use crate::control::view::OperationKind;
-use crate::control::{Caller, Timestamp};
+use crate::control::{Caller, Timestamp, UpgradeRequest};
 use crate::fleet::rollout::Phase;
 use crate::fleet::{OperationId, Outcome};
 
@@ -99,16 +99,25 @@ pub(super) struct Overrides {
     state: Option<StateDir>,
     /// There is a config file, of which people know.
     from_file: bool,
+    /// `handover upgrade NAME`, as it finds this master.
+    upgrade: String,
 }
 
 impl Overrides {
     /// Reads what an earlier master of this service kept; also says what a person should know.
-    pub(super) fn open(given: Option<PathBuf>, name: &str, from_file: bool) -> (Self, Vec<String>) {
+    /// `upgrade` is the command for one, which finds this master.
+    pub(super) fn open(
+        given: Option<PathBuf>,
+        name: &str,
+        from_file: bool,
+        upgrade: String,
+    ) -> (Self, Vec<String>) {
         let mut overrides = Self {
             from_file,
+            upgrade,
             ..Self::default()
         };
-        let warnings = match StateDir::open(given, name) {
+        let warnings = match StateDir::open(given, name, &overrides.upgrade) {
             Ok((state, saved, warning)) => {
                 overrides.sticky = saved.unwrap_or_default();
                 overrides.state = Some(state);
@@ -137,6 +146,33 @@ impl Overrides {
         };
         Some(format!(
             "{config} since an upgrade{by} brought {what}: that is over, {runs}"
+        ))
+    }
+
+    /// That `held` is over when this succeeds: somebody says so, or this config says something else of the program.
+    fn ends(
+        &self,
+        held: &Sticky,
+        kind: OperationKind,
+        upgrade: &UpgradeRequest,
+        config: &Config,
+    ) -> Option<String> {
+        let changed = !held.holds_for(config);
+        if held.is_empty() || !(changed || upgrade.from_config) {
+            return None;
+        }
+        let (by, what) = self.what(held);
+        let changed = match changed {
+            true => ", and the config's [app] changed since",
+            false => "",
+        };
+        let runs = match (&upgrade.command, self.from_file) {
+            (Some(_), _) => "",
+            (None, true) => ", and the config's own runs",
+            (None, false) => ", and the command of its start runs",
+        };
+        Some(format!(
+            "an upgrade{by} brought {what}{changed}: that is over when this {kind} succeeds{runs}"
         ))
     }
 
@@ -179,8 +215,8 @@ impl Overrides {
             false => "what the service was started with",
         };
         let until = match self.state {
-            Some(_) => "or somebody says: handover upgrade --from-config",
-            None => "or the master ends",
+            Some(_) => format!("or somebody says: {} --from-config", self.upgrade),
+            None => "or the master ends".to_owned(),
         };
         Some(format!(
             "an upgrade{by} runs {what} instead of {instead}, until that changes {until}"
@@ -192,6 +228,20 @@ impl Master {
     /// What earlier upgrades brought, unless the config's `[app]` changed: the one on its way counts,
     /// since whoever asks behind it wants what it brings and not what it replaces.
     pub(super) fn sticky_for(&self, new: &Config) -> Sticky {
+        self.in_force().or_none_for(new)
+    }
+
+    /// What of it an upgrade ends, for whoever asks for one.
+    pub(super) fn what_ends(
+        &self,
+        kind: OperationKind,
+        upgrade: &UpgradeRequest,
+        new: &Config,
+    ) -> Option<String> {
+        self.request.ends(self.in_force(), kind, upgrade, new)
+    }
+
+    fn in_force(&self) -> &Sticky {
         let under_way = match self.fleet.rollout() {
             (Phase::Idle | Phase::Scaling | Phase::Undoing, _) => None,
             (
@@ -205,8 +255,7 @@ impl Master {
         };
         let info = under_way.and_then(|number| self.generations.get(&number));
         let coming = info.and_then(|info| self.releases.held(info.release));
-        let sticky = coming.map_or(&self.request.sticky, |held| &held.sticky);
-        sticky.or_none_for(new)
+        coming.map_or(&self.request.sticky, |held| &held.sticky)
     }
 
     /// An upgrade that succeeded leaves its command and environment; one that

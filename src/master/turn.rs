@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::signals::Signals;
 use super::{Input, Master};
 use crate::control;
-use crate::fleet::Event;
+use crate::fleet::{Event, Timer};
 use crate::process::pollable;
 use crate::sockets::Watch;
 
@@ -123,6 +123,7 @@ impl Master {
             let event = match self.pending.pop_front() {
                 Some(event) => event,
                 None => match self.fleet.next_due(now) {
+                    Some(Timer::Bake(number)) => self.ends_its_bake(number),
                     Some(timer) => Event::Due(timer),
                     None => break,
                 },

@@ -65,9 +65,11 @@ pub(super) struct Worker {
     pub(super) probe: Option<ProbeListener>,
     /// What its last probe said.
     pub(super) verdict: Option<Verdict>,
-    /// The listeners that it was never seen to wait on, as it was killed before it was ready.
+    /// It was told that it is not well and is not replaced yet.
+    pub(super) waits: bool,
+    /// The listeners that it was never seen to wait on, as it was given up before it was ready.
     pub(super) untaken: Vec<Wanted>,
-    /// What it executed as it was killed before it was ready: afterwards nobody can see that.
+    /// What it executed as it was given up before it was ready: afterwards nobody can see that.
     pub(super) executed: Option<PathBuf>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,

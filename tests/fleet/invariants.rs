@@ -12,6 +12,7 @@ impl World {
             Effect::Launch(id, release) => self.launched(action, id, release),
             Effect::Drain(id) => {
                 self.may_be_told(action, id);
+                self.few_dismissed_finish(action, id);
                 let clock = self.clock.unwrap_or_default();
                 let living = self.signalled(id);
                 assert!(
@@ -180,6 +181,7 @@ impl World {
             | Note::CrashLoop(..)
             | Note::Unfit(..)
             | Note::Stays(_)
+            | Note::Waits(_)
             | Note::Joined(..)
             | Note::Queued(_)
             | Note::Retry(_) => {}
@@ -244,6 +246,26 @@ impl World {
         if self.active == Some(id.generation) {
             self.f2_replaced_before_it_drains();
         }
+    }
+
+    /// With this one no more of those whose places others took than the generation has workers.
+    fn few_dismissed_finish(&self, action: Action, id: WorkerId) {
+        let dismissed = self.living.get(&id).is_some_and(|living| living.dismissed);
+        if !dismissed || Self::own_fault(action) != Some(id) {
+            return;
+        }
+        let finish = |(other, living): &(&WorkerId, &Living)| {
+            other.generation == id.generation && living.dismissed && !living.is_well()
+        };
+        let before = self.living.iter().filter(finish).count() as u32;
+        let workers = self
+            .known
+            .get(&id.generation)
+            .map_or(0, |known| known.workers);
+        assert!(
+            before < workers,
+            "{id:?} was replaced while {before} that were replaced before it still finish, of {workers}"
+        );
     }
 
     /// Of the active generation as many stay as are not replaced by baked and

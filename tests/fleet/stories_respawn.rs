@@ -59,6 +59,103 @@ fn f1_the_only_worker_that_serves_stays_until_another_one_does() {
 }
 
 #[test]
+fn f1_the_worker_that_stays_is_killed_when_it_gives_no_answer_any_more() {
+    let mut service = Service::serving(policy(1));
+    service.act(Action::Unhealthy(worker(1, 0)));
+    assert!(service.was_told(Note::Stays(worker(1, 0))));
+    service.act(Action::Fault(worker(1, 0)));
+    assert!(service.was(Effect::Kill(worker(1, 0))));
+    service.the_told_end();
+    service.advance(Duration::from_millis(100));
+    assert_eq!(service.living(1), [life(1, 1, 1)], "one takes its place");
+}
+
+#[test]
+fn no_more_of_the_unhealthy_finish_than_there_are_workers() {
+    let mut service = Service::serving(policy(2));
+    for slot in [0, 1] {
+        service.act(Action::Unhealthy(worker(1, slot)));
+        service.advance(Duration::from_millis(100));
+        service.all_ready(1);
+    }
+    let fresh = service.world.serving();
+    let finish = [worker(1, 0), worker(1, 1)];
+    assert!(finish.iter().all(|id| service.was(Effect::Drain(*id))));
+    for _ in 0..3 {
+        service.act(Action::Unhealthy(fresh[0]));
+    }
+    service.advance(secs(1));
+    assert!(service.was_told(Note::Waits(fresh[0])));
+    assert_eq!(service.world.serving(), fresh, "it is not replaced");
+    service.dies(worker(1, 0));
+    assert_eq!(service.world.serving(), fresh, "it may have recovered");
+    service.act(Action::Unhealthy(fresh[0]));
+    assert!(service.was(Effect::Drain(fresh[0])), "there is room for it");
+}
+
+#[test]
+fn who_gives_no_answer_waits_for_nobody() {
+    let mut service = Service::serving(policy(1));
+    service.act(Action::Unhealthy(worker(1, 0)));
+    service.advance(Duration::from_millis(100));
+    service.ready(life(1, 1, 1));
+    service.act(Action::Fault(life(1, 1, 1)));
+    assert!(service.was(Effect::Kill(life(1, 1, 1))));
+    assert!(!service.was_told(Note::Waits(life(1, 1, 1))));
+}
+
+#[test]
+fn those_that_a_scaling_took_are_not_in_the_way() {
+    let mut service = Service::serving(policy(3));
+    service.scale(1);
+    let last = service.world.serving()[0];
+    service.act(Action::Unhealthy(last));
+    assert!(service.was_told(Note::Stays(last)), "it is being replaced");
+}
+
+fn may_accept_early(workers: u32) -> Policy {
+    Policy {
+        unready_timeout: None,
+        ..policy(workers)
+    }
+}
+
+#[test]
+fn f3_who_is_late_and_may_have_accepted_finishes_what_it_has() {
+    let mut service = Service::serving(may_accept_early(1));
+    let call = service.upgrade(2);
+    service.advance(secs(30));
+    assert!(service.was(Effect::Drain(worker(2, 0))));
+    service.advance(secs(19));
+    assert!(!service.was(Effect::Kill(worker(2, 0))));
+    service.the_told_end();
+    let failed = super::failed(2, 0, Cause::ReadyTimeout);
+    assert_eq!(service.answer(call), failed);
+    service.dies(worker(1, 0));
+    service.advance(Duration::from_millis(100));
+    service.advance(secs(30));
+    assert!(service.was(Effect::Drain(life(1, 0, 1))));
+}
+
+#[test]
+fn who_is_late_while_too_many_finish_is_killed() {
+    let mut service = Service::serving(Policy {
+        drain_timeout: secs(600),
+        ..may_accept_early(1)
+    });
+    service.dies(worker(1, 0));
+    service.advance(secs(1));
+    let late = life(1, 0, 1);
+    service.advance(secs(31));
+    assert!(service.was(Effect::Drain(late)), "there is room");
+    let next = service.living(1)[1];
+    service.act(Action::Unhealthy(next));
+    assert!(service.was_told(Note::Waits(next)), "it may get well");
+    service.advance(secs(30));
+    assert!(service.was(Effect::Kill(next)));
+}
+
+#[test]
 fn f3_who_waits_for_its_first_good_answer_finishes_what_it_has_too() {
     let mut service = Service::serving(policy(1));
     service.dies(worker(1, 0));

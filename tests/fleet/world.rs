@@ -160,7 +160,7 @@ impl World {
             waiting: BTreeSet::new(),
             active: None,
             known: BTreeMap::new(),
-            patience: (policy.drain_timeout, policy.unready_timeout),
+            patience: (policy.drain_timeout, unready(policy)),
             stopping: false,
             delayed: false,
             restoring: None,
@@ -292,12 +292,26 @@ impl World {
             return Vec::new();
         };
         let effects = self.fleet.handle(now, event);
+        self.mark_dismissed(action);
         self.is_perhaps_whole_again();
         for effect in &effects {
             self.effect(action, *effect);
         }
         self.check(action, &serving, &effects);
         effects
+    }
+
+    /// Whoever is unwell, or late where it may have accepted something, finishes what it has.
+    fn mark_dismissed(&mut self, action: Action) {
+        let Some(id) = Self::own_fault(action) else {
+            return;
+        };
+        let held = self.fleet.generation(id.generation);
+        let slot = held.and_then(|held| held.slots.get(id.slot as usize));
+        let dismissed = slot.is_some_and(|slot| slot.life == id.life && slot.dismissed);
+        if let Some(living) = self.living.get_mut(&id) {
+            living.dismissed |= dismissed;
+        }
     }
 
     /// What the action itself does to the world, before anybody reacts.
@@ -370,8 +384,7 @@ impl World {
             }
             Action::Fault(id) => Event::Fault(id, Fault::Unfit),
             Action::Unhealthy(id) => {
-                let living = self.living.get_mut(&id).expect("it lives");
-                living.dismissed |= living.is_well();
+                assert!(self.living.contains_key(&id), "it lives");
                 Event::Fault(id, Fault::Unhealthy)
             }
             Action::Exit(id, ending) => {
@@ -390,7 +403,7 @@ impl World {
             Action::Ping(id) => Event::Ping(id),
             Action::Policy(policy) => {
                 self.patience.0 = self.patience.0.min(policy.drain_timeout);
-                self.patience.1 = self.patience.1.min(policy.unready_timeout);
+                self.patience.1 = self.patience.1.min(unready(policy));
                 self.fleet.set_policy(policy);
                 return None;
             }
@@ -448,6 +461,10 @@ impl World {
         let known = target.and_then(|number| self.known.get(&number));
         known.is_some_and(|known| known.release == release) && self.fleet.plan() == Some(plan)
     }
+}
+
+fn unready(policy: Policy) -> Duration {
+    policy.unready_timeout.unwrap_or(policy.drain_timeout)
 }
 
 /// Timers whose firing means that something went wrong.

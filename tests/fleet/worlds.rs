@@ -262,6 +262,46 @@ fn workers_that_are_not_well_are_replaced() {
 }
 
 #[test]
+fn workers_that_may_have_accepted_are_late() {
+    let two = Budget {
+        failures: 2,
+        ..Budget::default()
+    };
+    for (workers, budget) in [
+        (
+            1,
+            Budget {
+                unwell: 1,
+                stops: 1,
+                ..two
+            },
+        ),
+        (1, Budget { scales: 1, ..two }),
+        (
+            2,
+            Budget {
+                failures: 1,
+                plan: Plan::Rolling(1),
+                ..two
+            },
+        ),
+    ] {
+        explore(
+            "an upgrade, workers that are late where they may have accepted",
+            Policy {
+                unready_timeout: None,
+                drain_delay: Duration::from_secs(5),
+                ..policy(workers)
+            },
+            Budget {
+                requests: 1,
+                ..budget
+            },
+        );
+    }
+}
+
+#[test]
 fn workers_that_are_not_well_in_a_stop_that_waits() {
     explore(
         "two stops with a delay, an upgrade, one worker, two that are not well",

@@ -86,6 +86,18 @@ mutants! {
         "",
         "f1_the_only_worker_that_serves_stays_until_another_one_does"
     }
+    the_unhealthy_pile_up {
+        "generation.rs":
+        "self.slots.iter().filter(finish).count() >= self.size.max(1) as usize" =>
+        "self.slots.iter().filter(finish).count() == usize::MAX",
+        "that were replaced before it still finish"
+    }
+    the_late_wait_for_ever {
+        "workers.rs":
+        "if late && self.slot(id).is_some_and(starts) {" =>
+        "if false {",
+        "timers that are set"
+    }
     killed_when_retired {
         "drain.rs":
         "Step::Drain => self.drain_worker(id, deadline)," =>

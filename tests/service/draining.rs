@@ -37,6 +37,18 @@ fn keep(address: &str, count: usize) -> Vec<Kept> {
     (0..count).map(open).collect()
 }
 
+/// One that this generation took: the one before accepts, too, until it has learnt that it drains, which an upgrade
+/// does not wait for.
+fn keep_with(generation: u64, open: impl Fn() -> std::io::Result<Kept>) -> Kept {
+    let greeting = format!("hello from generation {generation} ");
+    eventually(&format!("generation {generation} answers"), || {
+        let mut kept = open().expect("a connection");
+        let answer = kept.get("/").expect("an answer");
+        assert_eq!(answer.status, 200);
+        answer.body.starts_with(&greeting).then_some(kept)
+    })
+}
+
 #[test]
 fn kept_connections_are_seen_to_leave_the_old_generation() {
     let mut service = Start::serving(&server()).flag("--workers", "2").start();
@@ -46,7 +58,7 @@ fn kept_connections_are_seen_to_leave_the_old_generation() {
     service.handover("upgrade", &[]).says(0, &[]);
     wait_held(&service, 1, 7);
     wait_held(&service, 2, 0);
-    let new = keep(&address, 2);
+    let new = [(); 2].map(|()| keep_with(2, || Kept::open(&address)));
     wait_held(&service, 2, 2);
     old.truncate(4);
     wait_held(&service, 1, 4);
@@ -172,19 +184,14 @@ fn connections_of_a_unix_listener_are_counted() {
     let service = start
         .flag("--listen", format!("unix:{}", path.display()))
         .start();
-    let mut kept: Vec<Kept> = (0..4).map(|_| keep_unix(&path)).collect();
+    let open = || Kept::open_unix(&path);
+    let old = [(); 4].map(|()| keep_with(1, open));
     wait_held(&service, 1, 4);
     service.handover("upgrade", &[]).says(0, &[]);
-    kept.push(keep_unix(&path));
+    let new = keep_with(2, open);
     wait_held(&service, 2, 1);
-    drop(kept);
+    drop((old, new));
     service.stop();
-}
-
-fn keep_unix(path: &Path) -> Kept {
-    let mut kept = Kept::open_unix(path).expect("a connection");
-    assert_eq!(kept.get("/").expect("an answer").status, 200);
-    kept
 }
 
 #[test]

@@ -33,5 +33,6 @@ mod strays;
 mod support;
 mod systemd;
 mod unserved;
+mod unwell;
 mod upgrade;
 mod workers;

@@ -318,7 +318,11 @@ fn a_broken_program_is_tried_once() {
     server_saying("one", &site.path("back"));
     looked_at(&site.path("back"), &program);
     broken(&program, "bad");
-    told(&service, "it is what failed before");
+    let again = format!(
+        "it is what failed before, and is not tried again; to try it: handover upgrade {}",
+        service.status()["name"].as_str().expect("a name")
+    );
+    told(&service, &again);
     assert_eq!((service.generation(), operations(&service).len()), (1, 1));
     // Another broken one is another try, and a good one is an upgrade.
     broken(&program, "worse");

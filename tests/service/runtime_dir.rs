@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Load, Service, Start, eventually, server};
+use crate::support::{Kept, Load, Service, Start, call, eventually, server};
 
 #[track_caller]
 fn found_again(service: &Service) {
@@ -24,10 +24,13 @@ fn a_removed_runtime_directory_is_made_again_with_its_control_socket() {
         found_again(&service);
     }
     let events = service.events();
-    assert!(
-        events.contains("is made again with its control"),
-        "{events}"
+    let upgrade = format!(
+        "NOTIFY_SOCKET any more: handover upgrade server --runtime-dir {}",
+        folder.display()
     );
+    for part in ["is made again with its control", &upgrade] {
+        assert!(events.contains(part), "no {part:?}: {events}");
+    }
     let mode = |path: &std::path::Path| {
         let meta = std::fs::metadata(path).expect("it is there");
         meta.permissions().mode() & 0o777
@@ -41,6 +44,41 @@ fn a_removed_runtime_directory_is_made_again_with_its_control_socket() {
     load.lost_nothing(1..=2);
     service.stop();
     assert!(!folder.join("control.sock").exists(), "removed at the end");
+}
+
+#[test]
+fn a_start_beside_a_master_that_drains_says_so_and_what_to_wait_for() {
+    let place = tempfile::tempdir().expect("a directory that outlives both");
+    let folder = place.path().join("run");
+    let start = || Start::serving(&server()).runtime_dir(&folder);
+    let service = start().start();
+    let mut kept = Kept::open(&service.address()).expect("a connection");
+    kept.get("/").expect("an answer");
+    service.signal(Signal::SIGTERM);
+    eventually("it drains", || {
+        (service.status()["state"] == "stopping").then_some(())
+    });
+    let stop = format!("handover stop server --runtime-dir {}", folder.display());
+    start().refused().says(
+        1,
+        &[
+            &format!("service server runs already (pid {}, neither", service.pid()),
+            "it is stopping and its workers may drain for another ",
+            &format!(" s: wait until it is gone, and start again: {stop}; to end it at once: {stop} --now; or"),
+        ],
+    );
+    // That order waits, and hastens nothing.
+    std::thread::scope(|scope| {
+        let stopped = scope.spawn(|| call("stop", &folder, &["server"]));
+        eventually("the order is taken", || {
+            let events = service.events();
+            (events.matches("\"master_stopping\"").count() == 2).then_some(())
+        });
+        drop(kept);
+        stopped.join().expect("no panic").says(0, &[]);
+    });
+    service.ends().says(0, &[]);
+    start().start().stop();
 }
 
 #[test]
@@ -72,6 +110,7 @@ fn a_removed_runtime_directory_that_another_master_took_is_left_to_it() {
     service.signal(Signal::SIGCONT);
     service.wait_said("cannot be made again");
     service.wait_said("belongs to a running master (other");
+    service.wait_said("stop it: handover stop other --runtime-dir ");
     let status = service.handover("status", &["--json"]);
     assert!(status.stdout.contains("\"other\""), "{status:#?}");
     other.stop();

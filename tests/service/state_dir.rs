@@ -117,7 +117,10 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
     let site = Site::new();
     let service = site.start().start();
     service.upgrade_to(&site.program("green")).says(0, &[]);
-    service.handover("upgrade", &["--from-config"]).says(0, &[]);
+    let over = "green.py: that is over when this upgrade succeeds, and the config's own runs";
+    let ended = service.handover("upgrade", &["--from-config"]);
+    ended.says(0, &["web: an upgrade, asked by ", over]);
+    assert!(service.events().contains(over), "{}", service.events());
     assert!(
         answer(&service).starts_with("hello"),
         "{}",
@@ -151,6 +154,29 @@ fn it_is_over_when_the_config_of_the_program_changes_or_somebody_says_so() {
 }
 
 #[test]
+fn a_reload_that_ends_it_says_what_was_in_force() {
+    let site = Site::new();
+    let service = site.start().start();
+    service.upgrade_to(&site.program("green")).says(0, &[]);
+    // What changes nothing of the program ends nothing.
+    site.write(&server(), "workers = 2");
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &[]);
+    assert!(!ended.stderr.contains("is over"), "{ended:#?}");
+    site.write(&server(), "env = { COLOUR = \"blue\" }");
+    let over = "green.py, and the config's [app] changed since: that is over when this reload succeeds, and the \
+                config's own runs";
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &["web: an upgrade, asked by ", over]);
+    assert!(service.events().contains(over), "{}", service.events());
+    assert!(answer(&service).starts_with("hello"));
+    let ended = service.handover("reload", &[]);
+    ended.says(0, &[]);
+    assert!(!ended.stderr.contains("is over"), "said once: {ended:#?}");
+    service.stop();
+}
+
+#[test]
 fn a_start_says_what_an_upgrade_left_in_force() {
     let site = Site::new();
     let service = site.start().start();
@@ -159,11 +185,14 @@ fn a_start_says_what_an_upgrade_left_in_force() {
         .says(0, &[]);
     service.stop();
     let service = site.start().start();
-    let sentence = "runs the config's command with COLOUR set instead of the config's [app], until that changes or \
-                    somebody says: handover upgrade --from-config";
-    service.wait_said(sentence);
+    let sentence = format!(
+        "runs the config's command with COLOUR set instead of the config's [app], until that changes or somebody says: \
+         handover upgrade web --runtime-dir {} --from-config",
+        service.runtime_dir().display()
+    );
+    service.wait_said(&sentence);
     let sticky = service.status()["sticky"].to_string();
-    assert!(sticky.contains(sentence), "{sticky}");
+    assert!(sticky.contains(&sentence), "{sticky}");
     let page = service.handover("status", &[]).stdout;
     assert!(page.contains("with COLOUR set"), "{page}");
     service.stop();
@@ -268,7 +297,10 @@ fn a_damaged_file_is_put_aside_with_a_word_and_the_config_serves() {
     for part in [
         "damaged",
         "sticky.unreadable",
-        "handover upgrade -- COMMAND",
+        &format!(
+            "say so again: handover upgrade web --runtime-dir {} -- COMMAND",
+            service.runtime_dir().display()
+        ),
     ] {
         assert!(warnings.contains(part), "no {part:?}: {warnings}");
     }

@@ -14,6 +14,9 @@ use crate::control::{Count, Span, Timestamp};
 /// A command longer than this is cut: `--json` has it all.
 const COMMAND_MAX: usize = 48;
 
+/// What made a worker ready, too.
+const SIGN_MAX: usize = 40;
+
 /// What a worker says of itself, too.
 const STATUS_MAX: usize = 120;
 
@@ -22,11 +25,14 @@ const STATUS_MAX: usize = 120;
 pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
     let mut generations = generations(status);
     generations.shrink(columns, &["LABEL", "RELEASE"]);
+    let mut workers = workers(status);
+    workers.shrink(columns, &["BY"]);
+    workers.shrink(columns, &["STATUS"]);
     let broken = |lines: Vec<String>| lines.iter().map(|line| wrap(line, columns)).collect();
     let sections: [Vec<String>; 5] = [
         broken(header(status, paint)),
         generations.lines(paint),
-        workers(status).lines(paint),
+        workers.lines(paint),
         listeners(&status.listeners).lines(paint),
         broken(footer(status, paint)),
     ];
@@ -169,7 +175,7 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
         // That there is none is worth a column, too.
         Cell::new(worker.pid.map_or("none".to_owned(), |pid| pid.to_string())).right(),
         Cell::maybe(worker.ready_ms.map(Span)).right(),
-        Cell::maybe(worker.ready_by.as_deref()),
+        Cell::maybe(sign(worker)),
         Cell::maybe((worker.restarts > 0).then_some(worker.restarts))
             .right()
             .tone(Tone::Warn),
@@ -177,6 +183,16 @@ fn row(worker: &WorkerView) -> Vec<Cell> {
         health(worker),
         Cell::maybe(says.or(ended).map(|words| fit(&words, STATUS_MAX))),
     ]
+}
+
+/// What made it ready, without what other columns say: its own PID, and that its health check agreed.
+fn sign(worker: &WorkerView) -> Option<String> {
+    let by = worker.ready_by.as_deref()?;
+    let before_check = worker.health.as_ref().and_then(|_| by.rsplit_once("; "));
+    let sign = before_check.map_or(by, |(sign, _)| sign);
+    let own = worker.pid.map(|pid| format!(" (pid {pid})"));
+    let sign = own.map_or_else(|| sign.to_owned(), |own| sign.replace(&own, ""));
+    Some(fit(&sign, SIGN_MAX))
 }
 
 /// A time that is left; from a second on in whole seconds, rounded up: "0 s" would be over.

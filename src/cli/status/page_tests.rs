@@ -242,6 +242,55 @@ fn on_a_narrow_terminal_what_is_long_is_cut_or_broken() {
 }
 
 #[test]
+fn what_made_a_worker_ready_is_short_and_the_table_fits_into_80_columns() {
+    let mut status = busy();
+    status.generations.truncate(2);
+    status.generations.remove(0);
+    for (worker, connections) in status.generations[0].workers.iter_mut().zip([3, 1204]) {
+        let pid = worker.pid.expect("it runs");
+        worker.ready_by = Some(format!(
+            "epoll_wait on http, admin (pid {pid}); http:/healthz answered 200 after 3 ms"
+        ));
+        worker.connections = Some(connections);
+        worker.health = Some(crate::control::view::HealthView {
+            check: "http:/healthz".to_owned(),
+            ok: true,
+            failures: 0,
+            reason: "answered 200".to_owned(),
+            at: status.at,
+        });
+    }
+    let page = render(&status, Paint(false), usize::MAX);
+    let expected = "\
+WORKER  STATE  PID  READY AFTER  BY                         CONNECTIONS  HEALTH
+7.0     ready  812       112 ms  epoll_wait on http, admin            3  ok
+7.1     ready  813        98 ms  epoll_wait on http, admin         1204  ok
+";
+    assert!(page.contains(expected), "{page}");
+    // A child of the worker may be who waits.
+    let workers = &mut status.generations[0].workers;
+    workers[0].ready_by = Some("accept4 on a-listener-with-a-long-name (pid 99)".to_owned());
+    workers[1].ready_by = Some("its output \"up; and running\"".to_owned());
+    workers[1].health = None;
+    let page = render(&status, Paint(false), usize::MAX);
+    assert!(
+        page.contains("  accept4 on a-listener-with-a-long-name …  "),
+        "{page}"
+    );
+    assert!(
+        page.contains("  its output \"up; and running\"  "),
+        "{page}"
+    );
+    let page = render(&status, Paint(false), 80);
+    let table = page.split("\n\n").nth(2).expect("the workers");
+    assert!(table.starts_with("WORKER"), "{page}");
+    assert!(
+        table.lines().all(|line| line.chars().count() <= 80),
+        "{page}"
+    );
+}
+
+#[test]
 fn a_canary_and_another_number_of_workers_are_told() {
     let mut status = busy();
     let held = &mut status.generations[0];

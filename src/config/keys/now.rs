@@ -359,7 +359,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Choice(WorkerOutput::NAMES),
         "journal",
         Restart,
-        "Where workers' output goes: the master's own output, its log, or a file each."
+        "Where workers' output goes: the master's own output, its log (as text behind the worker, `[3.0] …`), or a file each."
     ),
     // [control]
     key!(

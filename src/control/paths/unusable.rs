@@ -37,10 +37,9 @@ pub enum PathError {
     },
     /// A live master has it.
     #[error(
-        "{} belongs to a running master{}: upgrade it with `handover upgrade`, stop it with \
-         `handover stop`, or give this one another --name",
+        "{} belongs to a running master{} give this one another --name",
         path.display(),
-        .holder.as_ref().map_or(String::new(), |h| format!(" ({}, pid {})", h.name, h.pid))
+        whose(holder.as_ref(), path)
     )]
     InUse {
         /// The directory.
@@ -75,6 +74,20 @@ impl PathError {
             E::PermissionDenied | E::ReadOnlyFilesystem | E::NotFound | E::NotADirectory
         )
     }
+}
+
+/// Who holds `path`, and the commands that find it.
+fn whose(holder: Option<&Holder>, path: &Path) -> String {
+    let Some(holder) = holder else {
+        return ":".to_owned();
+    };
+    format!(
+        " ({}, pid {}): upgrade it: {}; stop it: {}; or",
+        holder.name,
+        holder.pid,
+        holder.command("upgrade", path),
+        holder.command("stop", path)
+    )
 }
 
 pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError {

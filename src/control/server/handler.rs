@@ -260,7 +260,7 @@ impl Context {
 fn no_answer(patience: Duration) -> ApiError {
     let message = format_args!("the master did not answer within {patience:?}");
     ApiError::new(ErrorKind::NoAnswer, message)
-        .hint("what was asked may still begin: see `handover status`")
+        .hint("what was asked may still begin: its status says whether it did")
 }
 
 /// How long a caller wants to wait for an operation.

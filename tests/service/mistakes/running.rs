@@ -39,6 +39,7 @@ const BESIDE_WEB: &[Mistake] = &[
     mistake("handover logs 1.0 --runtime-dir run", 4, &["for worker 1.0: handover logs web --worker 1.0 --runtime-dir run"]),
     mistake("handover rollback --runtime-dir run", 1, &["there is nothing to go back to", "1 release, of the last 16 good generations since", "handover upgrade web --runtime-dir ", " -- COMMAND;"]),
     mistake("handover rollback --to 9 --runtime-dir run", 1, &["generation 9 is not among the good ones", "these are: 1"]),
+    mistake("handover scale web 0 --runtime-dir run", 2, &["to end the service: handover stop web --runtime-dir run"]),
     mistake("handover abort --runtime-dir run", 1, &["no upgrade is under way", "generation 1 serves as before"]),
     mistake("handover promote --runtime-dir run", 1, &["no upgrade is under way"]),
     mistake("handover upgrade --runtime-dir run -- ./no-such", 1, &["there is no such file", "correct the path"]),
