@@ -156,6 +156,8 @@ pub(super) struct SlotRecord {
     added: bool,
     #[n(4)]
     losses: u32,
+    #[n(5)]
+    dismissed: bool,
 }
 
 #[derive(Encode, Decode)]
@@ -362,6 +364,7 @@ pub(super) fn slot_record(slot: &Slot) -> SlotRecord {
         wanted: slot.wanted,
         added: slot.added,
         losses: slot.losses,
+        dismissed: slot.dismissed,
     }
 }
 
@@ -372,5 +375,6 @@ pub(super) fn slot_of(at: Key, record: &SlotRecord) -> Result<Slot, Misread> {
         wanted: record.wanted,
         added: record.added,
         losses: record.losses,
+        dismissed: record.dismissed,
     })
 }
