@@ -1,7 +1,7 @@
 //! What the master tells the service manager that started it.
 //!
-//! This room knows the protocol of sd_notify(3) from the sender's side, the
-//! service watchdog of sd_watchdog_enabled(3), and which environment variables
+//! This room knows the protocol of sd_notify(3) from the sender's side, the fd
+//! store, the service watchdog of sd_watchdog_enabled(3), and which environment variables
 //! belong to the master alone. It must not know what a generation or a worker
 //! is: the sentence behind `STATUS=` is made by others, and what *workers* send
 //! is read by `readiness::notify`.
@@ -11,8 +11,10 @@
 
 mod backlog;
 mod notifier;
+mod store;
 
 pub use notifier::{Notifier, Told};
+pub use store::{NAMES_BYTES_MAX, NotStored, Stored};
 
 /// The variables by which a service manager speaks to the master itself.
 ///
@@ -40,6 +42,8 @@ pub const OWN_VARIABLES: &[&str] = &[
     "SYSTEMD_EXEC_PID",
 ];
 
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

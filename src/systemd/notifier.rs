@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::backlog::{Backlog, State};
+use super::store::send_with;
 
 /// A watchdog that asks for more than a thousand signs of life a second is a
 /// typing error, and must not become a busy loop.
@@ -173,8 +175,19 @@ impl Notifier {
         link.send_backlog(&mut backlog)
     }
 
+    /// Sends a descriptor with it: not kept when it cannot be sent now, since whoever has it can try again.
+    pub(super) fn with_descriptor(&self, message: &str, fd: BorrowedFd<'_>) -> Told {
+        let Some(link) = &self.link else {
+            return Told::Unset;
+        };
+        match link.send_backlog(&mut link.backlog()) {
+            Told::Sent => Link::told(send_with(&link.socket, &link.address, message, fd)),
+            not_sent => not_sent,
+        }
+    }
+
     /// Sends what is worthless later: not kept when it cannot be sent now.
-    fn passing(&self, message: &str) -> Told {
+    pub(super) fn passing(&self, message: &str) -> Told {
         let Some(link) = &self.link else {
             return Told::Unset;
         };

@@ -8,14 +8,14 @@ use super::{Notifier, OWN_VARIABLES, Told};
 const OWN_PID: u32 = 4711;
 
 /// A service manager: a datagram socket that remembers nothing.
-struct Manager {
-    socket: UnixDatagram,
+pub(super) struct Manager {
+    pub(super) socket: UnixDatagram,
     address: OsString,
     _directory: Option<tempfile::TempDir>,
 }
 
 impl Manager {
-    fn at_a_path() -> Self {
+    pub(super) fn at_a_path() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         Self {
@@ -25,7 +25,7 @@ impl Manager {
         }
     }
 
-    fn abstract_name() -> Self {
+    pub(super) fn abstract_name() -> Self {
         let name = format!(
             "handover-test-{}-{:?}",
             std::process::id(),
@@ -39,7 +39,7 @@ impl Manager {
         }
     }
 
-    fn notifier(&self) -> Notifier {
+    pub(super) fn notifier(&self) -> Notifier {
         self.notifier_with(&[])
     }
 
@@ -68,7 +68,7 @@ impl Manager {
     }
 
     /// Fills the queue as a systemd that does not read would have it.
-    fn stall(&self, notifier: &Notifier) -> usize {
+    pub(super) fn stall(&self, notifier: &Notifier) -> usize {
         (0..100_000)
             .position(|_| notifier.watchdog() != Told::Sent)
             .expect("a datagram queue has an end")
