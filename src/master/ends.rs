@@ -310,6 +310,8 @@ impl Master {
 fn is_orderly(exit: Exit) -> bool {
     match exit {
         Exit::Code(code) => code == 0 || code > 128,
+        // Nobody was told; nothing speaks against it.
+        Exit::Unknown => true,
         Exit::Signal { .. } => false,
     }
 }

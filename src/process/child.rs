@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
 };
@@ -12,7 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::exit::Exit;
-use super::place::pidfd_signal;
+use super::nonce::Mark;
+use super::place::{pidfd_exit_status, pidfd_signal};
 use super::{procfs, stragglers};
 
 /// PIDFD_SIGNAL_PROCESS_GROUP of linux/pidfd.h (Linux 6.9).
@@ -31,6 +33,8 @@ pub struct Child {
     pid: Pid,
     pidfd: OwnedFd,
     anchor: Anchor,
+    /// Its start time, where somebody else is its parent.
+    stranger: Option<u64>,
     exit: OnceLock<Exit>,
     reaped: AtomicBool,
 }
@@ -65,9 +69,39 @@ impl Child {
             pid,
             pidfd,
             anchor,
+            stranger: None,
             exit: OnceLock::new(),
             reaped: AtomicBool::new(false),
         })
+    }
+
+    /// Finds a process again that a master started before this one: by its number, when it began, and the nonce that it
+    /// carries. Where this process is its parent still (it executed itself anew), the start time is enough: nobody else
+    /// reaps. None when there is no such process any more; the number may be a stranger's.
+    ///
+    /// # Errors
+    /// What pidfd_open(2) says, EMFILE among them; not that there is no such process.
+    pub fn find(pid: i32, start_time: u64, nonce: &str) -> io::Result<Option<Self>> {
+        let gone = |error: &io::Error| error.raw_os_error() == Some(nix::libc::ESRCH);
+        let mut child = match Self::new(pid) {
+            Ok(child) => child,
+            Err(error) if gone(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // The pidfd is open: while its process is there, what is read by its number is about it.
+        let began = procfs::stat(pid).map(|stat| (stat.start_time, stat.is_dead()));
+        let own = child.wait(WaitIdOptions::NOWAIT).is_ok();
+        let found = match began {
+            Some((began, _)) if began != start_time => false,
+            Some(_) if own => true,
+            Some((_, dead)) => !dead && Mark::Worker.of(pid).is_some_and(|mark| mark == nonce),
+            None => false,
+        };
+        if !found || (!own && child.signal(0).is_err_and(|error| gone(&error))) {
+            return Ok(None);
+        }
+        child.stranger = (!own).then_some(start_time);
+        Ok(Some(child))
     }
 
     /// As on a kernel before 6.9, which knows groups by their number only.
@@ -97,6 +131,9 @@ impl Child {
     pub fn start_time(&self) -> u64 {
         if self.reaped.load(Ordering::Acquire) {
             return 0;
+        }
+        if let Some(start_time) = self.stranger {
+            return start_time;
         }
         // It is unreaped, so this is its own line, even when it is a zombie by now.
         procfs::stat(self.pid()).map_or(0, |stat| stat.start_time)
@@ -135,6 +172,8 @@ impl Child {
     pub fn signal_group(&self, signal: i32) -> io::Result<()> {
         match self.anchor {
             Anchor::Pidfd => pidfd_signal(self.pidfd(), signal, PROCESS_GROUP),
+            // Nothing keeps the number of its group: the process itself is all that is surely ours.
+            Anchor::Zombie if self.stranger.is_some() => self.signal(signal),
             Anchor::Zombie => self.signal_group_by_number(signal),
         }
     }
@@ -169,6 +208,9 @@ impl Child {
         if self.reaped.load(Ordering::Acquire) {
             return Ok(self.exit.get().copied());
         }
+        if self.stranger.is_some() {
+            return self.end_of_a_stranger();
+        }
         let keep = match self.anchor {
             Anchor::Pidfd => WaitIdOptions::empty(),
             Anchor::Zombie => WaitIdOptions::NOWAIT,
@@ -184,6 +226,18 @@ impl Child {
             }
         }
         Ok(Some(exit))
+    }
+
+    /// The pidfd says that it ended; how, the kernel tells to anybody from 6.15 on, once its parent has heard of it.
+    fn end_of_a_stranger(&self) -> io::Result<Option<Exit>> {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        if rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))? == 0 {
+            return Ok(None);
+        }
+        let exit = pidfd_exit_status(self.pidfd()).map_or(Exit::Unknown, Exit::from_wait_status);
+        let _ = self.exit.set(exit);
+        self.reaped.store(true, Ordering::Release);
+        Ok(self.exit.get().copied())
     }
 
     /// Whether no living process is left in its group. Cheap when nobody is left at all, else one

@@ -3,8 +3,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,4 +113,70 @@ fn a_leader_that_left_its_group_is_killed_with_it() {
         assert_eq!(exit.to_string(), "killed by SIGKILL");
         until("its group's end", || child.group_is_empty());
     }
+}
+
+/// A shell that is another process's child, in a group of its own, with its nonce; gives its number.
+fn stranger(script: &str, nonce: &str) -> i32 {
+    // The shell between ends at once, so whoever adopts orphans is the parent.
+    let between = format!("setsid sh -c '{script}' >/dev/null 2>&1 & echo $!");
+    let output = Command::new("sh")
+        .args(["-c", &between])
+        .env("HANDOVER_NONCE", nonce)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let pid = String::from_utf8(output.stdout).unwrap();
+    pid.trim().parse().unwrap()
+}
+
+fn began(pid: i32) -> u64 {
+    procfs::stat(pid).unwrap().start_time
+}
+
+#[test]
+fn a_stranger_is_found_again_by_number_start_and_nonce() {
+    let pid = stranger("exec sleep 60", "feed");
+    until("its execve", || {
+        Mark::Worker.of(pid).is_some_and(|mark| mark == "feed")
+    });
+    let start = began(pid);
+    for (start, nonce) in [(start + 1, "feed"), (start, "other")] {
+        assert!(Child::find(pid, start, nonce).unwrap().is_none());
+    }
+    let child = Child::find(pid, start, "feed").unwrap().unwrap();
+    assert_eq!((child.pid(), child.start_time()), (pid, start));
+    assert_eq!(child.reap().unwrap(), None);
+    child.signal(15).unwrap();
+    let exit = ended(&child);
+    let known = matches!(exit, Exit::Unknown | Exit::Signal { number: 15, .. });
+    assert!(known, "{exit:?}");
+    assert_eq!(child.reap().unwrap(), Some(exit), "the answer stays");
+    assert_eq!(child.start_time(), 0);
+    until("the group's end", || child.group_is_empty());
+    assert!(Child::find(pid, start, "feed").unwrap().is_none());
+}
+
+#[test]
+fn an_own_child_is_found_again_also_when_it_is_a_zombie() {
+    let (child, _) = shell("echo up; exec sleep 60", Anchor::Pidfd);
+    let (pid, start) = (child.pid(), child.start_time());
+    assert!(Child::find(pid, start + 1, "any").unwrap().is_none());
+    child.signal(9).unwrap();
+    let patience = Timespec::try_from(PATIENCE).unwrap();
+    poll(&mut [PollFd::new(&child, PollFlags::IN)], Some(&patience)).unwrap();
+    let again = Child::find(pid, start, "any").unwrap().unwrap();
+    assert_eq!(ended(&again).to_string(), "killed by SIGKILL");
+}
+
+#[test]
+fn the_group_of_a_stranger_is_reached() {
+    let pid = stranger("sleep 60 & exec sleep 60", "beef");
+    until("its execve", || {
+        Mark::Worker.of(pid).is_some_and(|mark| mark == "beef")
+    });
+    until("its child", || stragglers::living_members(pid).len() == 2);
+    let child = Child::find(pid, began(pid), "beef").unwrap().unwrap();
+    assert!(!child.group_is_empty());
+    child.kill();
+    until("the group's end", || child.group_is_empty());
 }

@@ -16,12 +16,25 @@ pub enum Exit {
         /// Whether the kernel says that a core was dumped.
         core: bool,
     },
+    /// It ended, and nobody here was its parent: the kernel told somebody else how.
+    Unknown,
 }
 
 impl Exit {
     /// Whether it ended with status 0.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
+    }
+
+    /// From what wait(2) gives.
+    pub(super) fn from_wait_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code(status >> 8 & 0xff),
+            number => Self::Signal {
+                number,
+                core: status & 0x80 != 0,
+            },
+        }
     }
 
     /// From what waitid(2) says about a child that ended; `None` when it only stopped or went on.
@@ -40,6 +53,7 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Unknown => f.write_str("exit status unknown"),
             Self::Signal { number, core } => {
                 write!(f, "killed by {}", signal_name(*number))?;
                 if *core {
@@ -71,6 +85,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_status_is_read_as_wait_gives_it() {
+        let signal = |number, core| Exit::Signal { number, core };
+        assert_eq!(Exit::from_wait_status(0x0300), Exit::Code(3));
+        assert_eq!(Exit::from_wait_status(0), Exit::Code(0));
+        assert_eq!(Exit::from_wait_status(15), signal(15, false));
+        assert_eq!(Exit::from_wait_status(11 | 0x80), signal(11, true));
+    }
+
+    #[test]
     fn exits_are_told_in_words() {
         let signal = |number, core| Exit::Signal { number, core }.to_string();
         assert_eq!(Exit::Code(3).to_string(), "exit status 3");
@@ -80,6 +103,8 @@ mod tests {
         assert_eq!(signal(37, false), "killed by SIGRTMIN+3");
         assert_eq!(signal(64, false), "killed by SIGRTMAX");
         assert_eq!(signal(99, false), "killed by signal 99");
+        assert_eq!(Exit::Unknown.to_string(), "exit status unknown");
         assert!(Exit::Code(0).is_success() && !Exit::Code(1).is_success());
+        assert!(!Exit::Unknown.is_success());
     }
 }

@@ -6,7 +6,8 @@
 //! * all signals back to their default action (`sigaction` is unsafe because of the handler that
 //!   it may install; none is installed here);
 //! * `pidfd_send_signal` with flags and with any signal number (rustix takes neither flags nor
-//!   real-time signals, and signal 0 not at all).
+//!   real-time signals, and signal 0 not at all);
+//! * `PIDFD_GET_INFO`, for how a process ended that is nobody's child here.
 //!
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
@@ -153,6 +154,41 @@ pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32, flags: u32) -> io
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// `struct pidfd_info` of linux/pidfd.h, as it first was: its size is part of the request's number.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    /// pid, tgid and ppid, then four pairs of uid and gid.
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// PIDFD_INFO_EXIT: how it ended is asked for, and known.
+const INFO_EXIT: u64 = 1 << 3;
+/// PIDFD_GET_INFO: _IOWR(0xff, 11, struct pidfd_info).
+const GET_INFO: u32 = 3 << 30 | (size_of::<PidfdInfo>() as u32) << 16 | 0xff << 8 | 11;
+
+/// How a process ended and was reaped, as wait(2) gives it (ioctl(2) PIDFD_GET_INFO, Linux 6.15); none where the kernel does
+/// not know that, or not yet.
+pub(super) fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = PidfdInfo {
+        mask: INFO_EXIT,
+        ..PidfdInfo::default()
+    };
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes no more bytes behind the pointer than the number of the
+    // request says, which is the size of `info`; every value of its fields is valid.
+    let done = unsafe {
+        libc::ioctl(
+            pidfd.as_raw_fd(),
+            libc::Ioctl::from(GET_INFO),
+            std::ptr::from_mut(&mut info),
+        )
+    };
+    (done == 0 && info.mask & INFO_EXIT != 0).then_some(info.exit_code)
 }
 
 #[cfg(test)]
