@@ -66,7 +66,7 @@ pub use pinned::Pinned;
 pub use pollable::pollable;
 pub use procfs::{Stat, is_descendant, parent, parse_stat};
 pub use reap::{Reaped, adopted, become_subreaper, may_have_orphans, orphans, reap_ready};
-pub use release::{Plan, Release};
+pub use release::{Lost, Opened, Plan, Release};
 pub use resolve::{ResolveError, Unresolved};
 pub use role::launcher_main;
 pub use stragglers::{Stray, group_members, nonce_processes};

@@ -1,5 +1,7 @@
 //! What to run, fixed when an upgrade begins.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -18,6 +20,8 @@ use super::owner::{self, Account, Owner};
 use super::pinned::{Pinned, stays_below};
 use super::resolve::{ResolveError, Unresolved};
 use super::search::{Found, Kind, Search, real_path};
+
+pub use kept::{Lost, Opened};
 
 /// What is asked for, before anything is looked up.
 #[derive(Clone, Default, PartialEq, Eq)]
