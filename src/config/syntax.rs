@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::key::Key;
+use super::keys::keys;
+use super::kind::Kind;
 use super::raw::{Item, Name, Wrong, entries, quote};
 use super::source::Source;
 
@@ -267,6 +270,15 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         return wrong;
     }
     let hint = match first {
+        "unexpected leading zero" => without_zeros(key, line),
+        "extra `=`" => {
+            let value = line.split_once('=').map_or("", |(_, rest)| rest);
+            let value = value.trim_start_matches(['=', ' ', '\t']).trim_end();
+            format!(
+                "write {key} = {}",
+                if value.is_empty() { "VALUE" } else { value }
+            )
+        }
         "invalid boolean" if matches!(here.to_lowercase().as_str(), "true" | "false") => {
             format!("write {}", here.to_lowercase())
         }
@@ -307,13 +319,28 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         _ if first.starts_with("invalid unquoted key") => {
             "a key has letters, digits, '-' and '_'".into()
         }
-        _ if expected.is_empty() => format!(
+        _ if matches!(expected, "" | "nothing") => format!(
             "write {} = VALUE, with strings in quotes",
             if key.is_empty() { "KEY" } else { key }
         ),
         _ => format!("here must come {}", expected.replace(", ", " or ")),
     };
     Wrong::new(format!("this is not TOML: {first}")).hint(hint)
+}
+
+/// `mode = 0660`: octal is written in quotes, and other numbers do without the zeros.
+fn without_zeros(key: &str, line: &str) -> String {
+    let value = line.split_once('=').map_or("", |(_, value)| value);
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_mode = |of: &&Key| of.name() == key && matches!(of.kind, Kind::Mode { .. });
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.trim_start_matches('0') {
+        _ if keys().any(|of| is_mode(&of)) || !is_number => {
+            format!("write {key} = {}", quote(value))
+        }
+        "" => format!("write {key} = 0"),
+        number => format!("write {key} = {number}"),
+    }
 }
 
 /// `worker_processes auto;`, `http {`: nginx and its like.
