@@ -38,7 +38,7 @@ pub enum PathError {
     /// A live master has it.
     #[error(
         "{} belongs to a running master{}: upgrade it with `handover upgrade`, stop it with \
-         `handover stop`, or give this one another --name",
+         `handover stop`, or give this one another --name or --runtime-dir",
         path.display(),
         .holder.as_ref().map_or(String::new(), |h| format!(" ({}, pid {})", h.name, h.pid))
     )]
