@@ -271,14 +271,7 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
     }
     let hint = match first {
         "unexpected leading zero" => without_zeros(key, line),
-        "extra `=`" => {
-            let value = line.split_once('=').map_or("", |(_, rest)| rest);
-            let value = value.trim_start_matches(['=', ' ', '\t']).trim_end();
-            format!(
-                "write {key} = {}",
-                if value.is_empty() { "VALUE" } else { value }
-            )
-        }
+        "extra `=`" => with_one_sign(key, line),
         "invalid boolean" if matches!(here.to_lowercase().as_str(), "true" | "false") => {
             format!("write {}", here.to_lowercase())
         }
@@ -298,15 +291,8 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
             return Wrong::new(format!("{here} stands here a second time"))
                 .hint("remove one of the two");
         }
-        "key with no value" => match line.split_once(':') {
-            _ if is_of_another(line) => return another(),
-            None if line.trim().contains(' ') => {
-                let (key, value) = line.trim().split_once(' ').unwrap_or_default();
-                format!("write {key} = {}", quoted_value(value))
-            }
-            Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
-            None => format!("write {} = VALUE, or remove the line", line.trim()),
-        },
+        "key with no value" if is_of_another(line) => return another(),
+        "key with no value" => with_a_sign(line),
         "unclosed table" => format!("write {}]", line.trim_end()),
         "unclosed array table" => format!("write [[{}]]", line.trim().trim_matches(['[', ']'])),
         "missing escaped value" => {
@@ -326,6 +312,23 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         _ => format!("here must come {}", expected.replace(", ", " or ")),
     };
     Wrong::new(format!("this is not TOML: {first}")).hint(hint)
+}
+
+/// `timeout: 30s`, `timeout 30s`, `timeout`
+fn with_a_sign(line: &str) -> String {
+    let line = line.trim();
+    match line.split_once(':').or_else(|| line.split_once(' ')) {
+        Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
+        None => format!("write {line} = VALUE, or remove the line"),
+    }
+}
+
+/// `workers = = 2`, `workers == 2`
+fn with_one_sign(key: &str, line: &str) -> String {
+    let value = line.split_once('=').map_or("", |(_, rest)| rest);
+    let value = value.trim_start_matches(['=', ' ', '\t']).trim_end();
+    let value = if value.is_empty() { "VALUE" } else { value };
+    format!("write {key} = {value}")
 }
 
 /// `mode = 0660`: octal is written in quotes, and other numbers do without the zeros.
