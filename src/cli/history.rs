@@ -47,13 +47,16 @@ impl History {
             terminal.say(&lines.join("\n"))?;
         }
         if is_cut {
-            let whole = self
-                .target
-                .command(format_args!("history {} | less", clean(&master.name)));
-            terminal.tell(&format!("whole reasons: {whole}"))?;
+            terminal.tell(&elsewhere(&self.target, &master.name))?;
         }
         Ok(Exit::Done)
     }
+}
+
+/// Where the reasons are whole: a pipe has no width.
+fn elsewhere(target: &Target, name: &str) -> String {
+    let command = target.command(format_args!("history {}", clean(name)));
+    format!("whole reasons: {command} | less")
 }
 
 fn nothing(name: &str, since: Option<Timestamp>) -> String {
@@ -222,6 +225,15 @@ exit code 3; write `exec`"
         assert!(widest(&table) > Some(340));
         assert!(table.shrink(160, &["REASON"]));
         assert_eq!(widest(&table), Some(160));
+        let target = Target {
+            runtime_dir: Some("/r".into()),
+            ..Target::default()
+        };
+        let told = elsewhere(&target, "web");
+        assert_eq!(
+            told,
+            "whole reasons: handover history web --runtime-dir /r | less"
+        );
     }
 
     #[test]
