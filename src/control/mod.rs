@@ -20,7 +20,7 @@ mod timestamp;
 pub mod view;
 
 pub use call::{Answer, Call, Caller, OperationRequest, Request, UpgradeRequest};
-pub use error::{ApiError, ErrorBody, ErrorKind};
+pub use error::{ApiError, ErrorBody, ErrorKind, FaultView};
 pub use event_log::{Batch, EventLog, Stored, Subscription};
 pub use events::{Event, Severity};
 pub use server::{

@@ -23,7 +23,8 @@ pub(super) fn of_address(error: SocketError, config: Option<&Path>) -> String {
     error.with_known(|pid| known(pid, config)).to_string()
 }
 
-/// Why a runtime directory cannot be had. `elsewhere`: it was named by `--runtime-dir`.
+/// Why a runtime directory cannot be had. `elsewhere`: it was given, by `--runtime-dir` or `$RUNTIME_DIRECTORY`, and
+/// does not come from the service's name.
 pub(super) fn of_directory(error: &PathError, config: Option<&Path>, elsewhere: bool) -> String {
     let PathError::InUse {
         path,

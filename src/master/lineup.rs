@@ -99,7 +99,7 @@ impl Master {
             } => {
                 let index = listen.iter().position(|it| it.name == *listener);
                 let key = format!("listen[{}].address", index.unwrap_or_default());
-                ApiError::config(Faults(vec![loaded.fault(&key, fault, None)]))
+                ApiError::faults(&Faults(vec![loaded.fault(&key, fault, None)]))
             }
             SocketError::Environment(_) => ApiError::internal(error),
         })

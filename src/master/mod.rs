@@ -134,7 +134,7 @@ use sentence::Told;
 use watching::Watching;
 use worker::{GenerationInfo, Workers};
 
-pub use lookup::{look_up, look_up_sound};
+pub use lookup::{look_up, look_up_sound, missing_script};
 pub use start::{Early, Start, run};
 
 /// What tasks tell the loop.

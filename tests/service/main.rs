@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod apps;
 mod canary;
 mod container;

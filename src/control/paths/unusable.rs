@@ -37,7 +37,7 @@ pub enum PathError {
     },
     /// A live master has it.
     #[error(
-        "{} belongs to a running master{} give this one another --name",
+        "{} belongs to a running master{} give this one another --name or --runtime-dir",
         path.display(),
         whose(holder.as_ref(), path)
     )]
