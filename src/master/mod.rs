@@ -63,6 +63,7 @@ mod asking;
 mod baking;
 mod binding;
 mod calls;
+mod changed;
 mod chatter;
 mod count;
 mod counting;

@@ -69,6 +69,8 @@ pub(super) struct Worker {
     pub(super) untaken: Vec<Wanted>,
     /// What it executed as it was killed before it was ready: afterwards nobody can see that.
     pub(super) executed: Option<PathBuf>,
+    /// What of its release had changed on disk when it was started, in words.
+    pub(super) changed: Vec<String>,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }

@@ -8,6 +8,7 @@ mod canary;
 mod container;
 mod control;
 mod draining;
+mod edited;
 mod faults;
 mod health;
 mod hooks;
