@@ -33,6 +33,7 @@ mod state_dir;
 mod strays;
 mod support;
 mod systemd;
+mod taken;
 mod unserved;
 mod upgrade;
 mod workers;
