@@ -101,6 +101,7 @@ impl Master {
             untaken: Vec::new(),
             executed: None,
             changed: Vec::new(),
+            search: super::taken::Search::default(),
             chatter: super::chatter::Chatter::default(),
         };
         worker.changed = self.tell_of_changed_files(id, release);

@@ -1,12 +1,11 @@
 //! Who has the address that a worker could not bind: handover itself, another worker, somebody else. Nothing is claimed
 //! that was not seen.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::Master;
-use super::holders;
-use super::watching::{thread_time, wanted_of};
+use super::watching::wanted_of;
 use super::worker::Worker;
+use super::{Input, Master, holders};
 use crate::fleet::WorkerId;
 use crate::process::{Release, parent};
 use crate::readiness::{
@@ -16,8 +15,8 @@ use crate::readiness::{
 use crate::sockets::diag::ListeningSocket;
 use crate::sockets::holder::{Holder, Remedy, bound, one_holding};
 
-/// Processor time for the question who holds a socket, which is asked on the loop.
-const SEARCH_MAX: Duration = Duration::from_millis(3);
+/// For how long a thread looks for who holds a socket; the end of the worker that wanted it waits as long to be told.
+const SEARCH_MAX: Duration = Duration::from_secs(1);
 
 /// Workers beside a failed one that are asked where they listen: some hundred microseconds each.
 const SIBLINGS_MAX: usize = 4;
@@ -25,7 +24,78 @@ const SIBLINGS_MAX: usize = 4;
 /// Deeper trees than this are loops of numbers that were used again.
 const DEPTH_MAX: usize = 64;
 
+/// Who has the address that a worker could not bind.
+#[derive(Debug, Default)]
+pub(super) enum Search {
+    /// Nobody looked.
+    #[default]
+    Not,
+    /// A thread looks.
+    Begun,
+    /// Nobody is bound there.
+    Nobody,
+    /// This socket is in the way of what the worker means; and whose it is, where that was found in time.
+    Found(Named, ListeningSocket, Option<i32>),
+}
+
 impl Master {
+    /// The end of a worker that says that its address is in use is told when a thread saw who has it: that takes longer
+    /// than the loop may be held. Of a generation that was accepted nobody asks why its worker ended.
+    pub(super) fn waits_for_holder(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.workers.get(id) else {
+            return false;
+        };
+        match worker.search {
+            Search::Not => {}
+            Search::Begun => return true,
+            Search::Nobody | Search::Found(..) => return false,
+        }
+        let active = self.fleet.active().map(|active| active.number);
+        let asked_for =
+            active != Some(id.generation) || self.fleet.rollout().1 == Some(id.generation);
+        if !asked_for || worker.told.is_some() || worker.killed || worker.not_started.is_some() {
+            return false;
+        }
+        let said = worker.output.as_ref().map_or_else(Vec::new, |it| it.last());
+        if !says_address_in_use(said.iter().map(String::as_str)) {
+            return false;
+        }
+        let (meant, _) = self.meant(id, &said);
+        if meant.is_empty() || self.passed_on(id, &meant, &said).is_some() {
+            return false;
+        }
+        let inputs = self.inputs.clone();
+        let thread = std::thread::Builder::new().name("taken".to_owned());
+        let spawned = thread.spawn(move || {
+            let found = search(&meant);
+            // A master that is gone asks no more.
+            drop(inputs.blocking_send(Input::Taken(id, found)));
+        });
+        let worker = self.workers.get_mut(id).filter(|_| spawned.is_ok());
+        worker.is_some_and(|worker| {
+            worker.search = Search::Begun;
+            true
+        })
+    }
+
+    pub(super) fn on_taken(&mut self, id: WorkerId, found: Search) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.search = found;
+            self.deliver_exit(id);
+        }
+    }
+
+    /// The addresses that a worker means, and whether it named one itself.
+    fn meant(&self, id: WorkerId, said: &[String]) -> (Vec<Named>, bool) {
+        if let Some(named) = address_said(said.iter().map(String::as_str)) {
+            return (vec![named], true);
+        }
+        let info = self.generations.get(&id.generation);
+        let release = info.and_then(|info| self.releases.get(info.release));
+        let argv = release.map_or(&[][..], Release::argv);
+        (addresses_of_command(argv), false)
+    }
+
     /// What is known of the address that kept this worker from serving.
     pub(super) fn advise_on_address(
         &self,
@@ -33,33 +103,29 @@ impl Master {
         worker: &Worker,
         said: &[String],
     ) -> Advice {
-        let lines = || said.iter().map(String::as_str);
         let advise = |instead, given: &[Wanted]| self.advise(id, worker.last_pid, instead, given);
-        let named = address_said(lines());
-        let release = self.generations.get(&id.generation);
-        let release = release.and_then(|info| self.releases.get(info.release));
-        let guessed = match named {
-            Some(_) => Vec::new(),
-            None => addresses_of_command(release.map_or(&[][..], Release::argv)),
-        };
-        let meant: Vec<Named> = named.into_iter().chain(guessed.iter().copied()).collect();
+        let (meant, by_itself) = self.meant(id, said);
         if let Some(own) = self.passed_on(id, &meant, said) {
             return advise(Instead::AddressInUse, &[own]);
         }
-        let sibling = || self.sibling_elsewhere(id).filter(|_| named.is_none());
-        if let Some(advice) = sibling() {
+        let sibling = || self.sibling_elsewhere(id);
+        if let Some(advice) = (!by_itself).then(sibling).flatten() {
             return advice;
         }
-        if let Some(advice) = self.held_by_others(id, worker, &meant, named.is_some()) {
-            return advice;
+        if let Search::Found(named, socket, pid) = &worker.search {
+            return self.held_by_others(id, worker, (named, by_itself), (socket, *pid));
         }
-        let Some(named) = named else {
+        let Some(named) = meant.first().filter(|_| by_itself) else {
             return advise(Instead::SomethingInUse, &self.wanted(id.generation));
+        };
+        let by = match worker.search {
+            Search::Nobody => "nobody is seen there now",
+            _ => "who has it was not looked for",
         };
         let taken = Taken {
             named: named.to_string(),
             said: true,
-            by: "nobody is seen there now".to_owned(),
+            by: by.to_owned(),
             remedy: format!("{} shows who listens there", ss(named.port)),
         };
         self.advise(id, worker.last_pid, Instead::TakenBy(&taken), &[])
@@ -113,18 +179,14 @@ impl Master {
         &self,
         id: WorkerId,
         worker: &Worker,
-        meant: &[Named],
-        said: bool,
-    ) -> Option<Advice> {
-        let (named, socket) = bound_at(meant)?;
-        let began = thread_time();
-        let in_time = || thread_time().saturating_sub(began) < SEARCH_MAX;
-        let pid = one_holding(socket.inode, in_time);
+        (named, said): (&Named, bool),
+        (socket, pid): (&ListeningSocket, Option<i32>),
+    ) -> Advice {
         let at = socket.socket_addr();
         let (who, remedy) = match pid.and_then(|pid| Some((pid, self.worker_above(pid)?))) {
             Some((pid, other)) => {
-                if let Some(advice) = self.of_unready_sibling(id, other, pid, &socket) {
-                    return Some(advice);
+                if let Some(advice) = self.of_unready_sibling(id, other, pid, socket) {
+                    return advice;
                 }
                 let remedy = format!(
                     "workers of one generation, and of two in an upgrade, run side by side: let handover bind it once \
@@ -132,7 +194,7 @@ impl Master {
                 );
                 (format!("worker {other}, {},", Holder::process(pid)), remedy)
             }
-            None => self.stranger(pid, &socket),
+            None => self.stranger(pid, socket),
         };
         let taken = Taken {
             named: named.to_string(),
@@ -140,7 +202,7 @@ impl Master {
             by: format!("{who} listens on {at}"),
             remedy,
         };
-        Some(self.advise(id, worker.last_pid, Instead::TakenBy(&taken), &[]))
+        self.advise(id, worker.last_pid, Instead::TakenBy(&taken), &[])
     }
 
     fn of_unready_sibling(
@@ -200,18 +262,22 @@ fn ss(port: u16) -> String {
     format!("`ss -lntup 'sport = :{port}'`")
 }
 
-/// The first socket that one of these meets.
-fn bound_at(meant: &[Named]) -> Option<(&Named, ListeningSocket)> {
-    // Nobody needs the kernel's tables for nothing.
-    meant.first()?;
-    [false, true].into_iter().find_map(|datagram| {
+/// The first socket that one of these meets, and a process that has it.
+fn search(meant: &[Named]) -> Search {
+    let met = [false, true].into_iter().find_map(|datagram| {
         let bound = bound(datagram);
         meant.iter().find_map(|named| {
             let mut all = bound.iter();
             let found = all.find(|socket| named.overlaps(socket.socket_addr()))?;
-            Some((named, found.clone()))
+            Some((*named, found.clone()))
         })
-    })
+    });
+    let Some((named, socket)) = met else {
+        return Search::Nobody;
+    };
+    let began = Instant::now();
+    let pid = one_holding(socket.inode, || began.elapsed() < SEARCH_MAX);
+    Search::Found(named, socket, pid)
 }
 
 fn of_sibling(sibling: WorkerId, advice: Advice) -> Advice {
