@@ -54,8 +54,9 @@ impl Master {
             return;
         }
         let kind = self.operations.view(operation).map(|view| view.kind);
-        let (result, reason) = self.verdict(outcome, kind);
+        let (result, mut reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
+        self.say_what_is_not_as_before(operation, outcome, &mut reason);
         self.operations.update(operation, |view| {
             view.end(result, reason.clone());
             // Whoever asked for a stop is not told that nobody serves.
@@ -75,6 +76,7 @@ impl Master {
                 worker: view.failed_worker.clone(),
                 serving: self.fleet.active().map(|active| active.number),
                 reason: reason.clone().unwrap_or_default(),
+                changed_workers: view.changed_workers.clone(),
             });
         }
         self.tell(&Event::OperationEnded {

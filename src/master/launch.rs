@@ -101,9 +101,11 @@ impl Master {
             waits: false,
             untaken: Vec::new(),
             executed: None,
+            changed: Vec::new(),
+            search: super::taken::Search::default(),
             chatter: super::chatter::Chatter::default(),
         };
-        self.tell_of_changed_files(id, release);
+        worker.changed = self.tell_of_changed_files(id, release);
         self.inherit_store(id);
         if let Some(generation) = self.generations.get_mut(&id.generation) {
             generation.nonces.insert(nonce);
@@ -354,24 +356,6 @@ impl Master {
         }
         if let Some(generation) = self.generations.get_mut(&id.generation) {
             generation.stores.insert(id.slot, inherited);
-        }
-    }
-
-    /// A respawn runs what the paths hold now; people should know.
-    fn tell_of_changed_files(&mut self, id: WorkerId, release: ReleaseId) {
-        if id.life == 0 {
-            return;
-        }
-        let changed = self.releases.get(release).map(Release::changed_files);
-        let files: Vec<String> = changed.iter().flatten().map(ToString::to_string).collect();
-        let Some(generation) = self.generations.get_mut(&id.generation) else {
-            return;
-        };
-        if !files.is_empty() && !std::mem::replace(&mut generation.changed_told, true) {
-            self.tell(&Event::ReleaseChanged {
-                generation: id.generation,
-                files,
-            });
         }
     }
 

@@ -63,6 +63,7 @@ mod asking;
 mod baking;
 mod binding;
 mod calls;
+mod changed;
 mod chatter;
 mod count;
 mod counting;
@@ -102,6 +103,7 @@ mod state_dir;
 mod status;
 mod steps;
 mod sticky;
+mod taken;
 mod tally;
 mod turn;
 mod unanswered;
@@ -153,6 +155,8 @@ enum Input {
     Asked(asking::Question, asking::Reply),
     /// What was left of this generation, outside its workers' groups, was ended.
     Swept(GenerationNumber, io::Result<Swept>),
+    /// Who has the address that this worker could not bind.
+    Taken(WorkerId, taken::Search),
     /// The command of this hook came to its end.
     Hook(hooks::RunId, Done),
     /// Something may have happened to the runtime directory.

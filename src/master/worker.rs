@@ -14,6 +14,7 @@ use super::groups::is_populated;
 use super::lineup::Lineup;
 use super::output::Output;
 use super::releases::Manner;
+use super::taken::Search;
 use crate::config::Config;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
@@ -71,6 +72,10 @@ pub(super) struct Worker {
     pub(super) untaken: Vec<Wanted>,
     /// What it executed as it was given up before it was ready: afterwards nobody can see that.
     pub(super) executed: Option<PathBuf>,
+    /// What of its release had changed on disk when it was started, in words.
+    pub(super) changed: Vec<String>,
+    /// Who has the address that it could not bind.
+    pub(super) search: Search,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }

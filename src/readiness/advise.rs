@@ -3,14 +3,18 @@
 use super::evidence::Wanted;
 use super::foreign::Foreign;
 
+const WHO_LISTENS: &str = "`ss -lntup` shows who listens where";
+
 /// Whether a worker's last lines of output say that its address was taken.
 pub fn says_address_in_use(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
     // glibc, Go, Rust, Python, Ruby, PHP: "address already in use" in some case; node:
     // EADDRINUSE; Java: "Address already in use" or "Address in use"; ports of Windows programs.
-    const SAYINGS: [&str; 5] = [
+    const SAYINGS: [&str; 6] = [
         "address already in use",
         "eaddrinuse",
         "address in use",
+        // gunicorn
+        "connection in use",
         "only one usage of each socket address",
         "port is already in use",
     ];
@@ -43,8 +47,25 @@ pub enum Instead<'a> {
     ListensOn(&'a Foreign),
     /// It ended because its address was taken: by the very socket that it was given.
     AddressInUse,
+    /// It ended because its address was taken by somebody else.
+    TakenBy(&'a Taken),
+    /// It ended because an address was taken, and nobody knows which.
+    SomethingInUse,
     /// Nothing that could be seen on these, until `ready.timeout`; on all where there is none.
     Nothing(&'a [Wanted]),
+}
+
+/// Who has the address that a worker wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The address that it named, or what its command names: `127.0.0.1:3000`, `port 3000`.
+    pub named: String,
+    /// Whether the program itself said so.
+    pub said: bool,
+    /// `python3 (pid 812) listens on 0.0.0.0:3000`
+    pub by: String,
+    /// What to do about that.
+    pub remedy: String,
 }
 
 /// A worker that does not serve the sockets that it was given.
@@ -85,6 +106,20 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
         ),
         Instead::AddressInUse => format!(
             "{program} (pid {pid}) ended because its address is in use: handover holds {given} and passes it on"
+        ),
+        Instead::TakenBy(Taken {
+            named,
+            said: true,
+            by,
+            ..
+        }) => {
+            format!("{program} (pid {pid}) ended because {named} is in use: {by}")
+        }
+        Instead::TakenBy(Taken { named, by, .. }) => format!(
+            "{program} (pid {pid}) ended because an address that it binds is in use; its command names {named}, and {by}"
+        ),
+        Instead::SomethingInUse => format!(
+            "{program} (pid {pid}) ended because an address that it binds is in use, and it did not say which"
         ),
         Instead::Nothing(untaken) if takes_some(astray) => {
             let (taken, untaken) = (others(wanted, untaken), listed(untaken));
@@ -129,9 +164,23 @@ fn hint(astray: &Astray<'_>) -> String {
                 how they are called; ready = false in a [[listen]] exempts one"
             .to_owned();
     }
+    match astray.instead {
+        Instead::TakenBy(taken) => taken.remedy.clone(),
+        Instead::SomethingInUse if astray.wanted.is_empty() => WHO_LISTENS.to_owned(),
+        Instead::SomethingInUse => format!(
+            "{WHO_LISTENS}; if it is {}: handover holds that and passes it on, {}",
+            listed(astray.wanted),
+            taking(astray)
+        ),
+        _ => taking(astray),
+    }
+}
+
+/// How it takes a socket that it was given.
+fn taking(astray: &Astray<'_>) -> String {
     let below = match astray.instead {
         Instead::ListensOn(foreign) => foreign.pid != astray.pid,
-        Instead::AddressInUse | Instead::Nothing(_) => true,
+        _ => true,
     };
     if let Some(shell) = astray.shell.filter(|_| below) {
         return format!(

@@ -34,6 +34,7 @@ mod evidence;
 mod foreign;
 mod held;
 mod http;
+mod in_use;
 pub mod notify;
 mod observe;
 mod pace;
@@ -48,12 +49,13 @@ mod waits;
 mod tests;
 
 pub use advise::{
-    Advice, Astray, Instead, advise, says_address_in_use, says_would_block, shell_named,
+    Advice, Astray, Instead, Taken, advise, says_address_in_use, says_would_block, shell_named,
 };
 pub use busy::holds_connection;
 pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
 pub use foreign::{Foreign, foreign_listeners};
 pub use held::{Held, Holders};
 pub use http::{Answered, Unanswered, ask};
+pub use in_use::{Named, address_said, addresses_of_command};
 pub use observe::Observer;
 pub use pace::{Schedule, Turn};

@@ -91,6 +91,8 @@ fn f16_who_is_ready_of_a_failed_generation_stays_while_nobody_else_serves() {
         6,
         &[
             "upgrade failed and is not wholly undone",
+            "hint: 0 of 2 workers of generation 1 are ready; what the others say: handover logs",
+            "they come back by themselves, or: handover upgrade",
             "what runs: handover status",
         ],
     );
