@@ -102,6 +102,7 @@ mod state_dir;
 mod status;
 mod steps;
 mod sticky;
+mod stores;
 mod tally;
 mod turn;
 mod unanswered;
