@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::environment::Templates;
 use super::notices::listen;
 use super::output::{self, Output, Pattern};
+use super::runtime_dir::NOTIFY;
 use super::worker::{ProbeListener, Worker};
 use super::{Input, Master};
 use crate::config::{PROBE, WorkerOutput};
@@ -209,7 +210,7 @@ impl Master {
     ) -> io::Result<Surroundings> {
         let owner = release.owner();
         private_directory(directory, owner)?;
-        let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
+        let notify = Socket::bind(&directory.join(NOTIFY), Some((owner.uid, owner.gid)))?;
         if self.config().log.worker_output == WorkerOutput::Inherit {
             let (stdout, stderr) = output::inherited()?;
             return Ok(Surroundings {
@@ -298,7 +299,7 @@ impl Master {
         let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
         set(
             "NOTIFY_SOCKET",
-            worker.directory.join("notify").display().to_string(),
+            worker.directory.join(NOTIFY).display().to_string(),
         );
         // What the fleet waits for, whatever the config says by now.
         let generation = self.fleet.generation(id.generation);
