@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use crate::support::{Load, Service, Start, eventually, example_server, get, python_code, server};
 
@@ -57,12 +58,12 @@ fn workers_get_both_original_limits_of_descriptors() {
 
 #[test]
 fn a_start_that_failed_leaves_no_files() {
-    let start = Start::serving(&server());
-    // The notify socket of worker 1.0 just fits into an address, that of its successor 1.0-1 does not.
-    let base = start.path("");
-    let fill = 107 - "/workers/1.0/notify".len() - base.as_os_str().len();
-    let service = start.runtime_dir(base.join("r".repeat(fill))).start();
+    let service = Start::serving(&server()).start();
     let worker = service.workers(1)[0];
+    // Two are left, and what the worker had: enough for a caller, and not for another start.
+    let fds = std::path::PathBuf::from(format!("/proc/{}/fd", service.pid()));
+    let mut free = (0..).filter(|number| fds.join(number.to_string()).symlink_metadata().is_err());
+    limit_descriptors(&service, free.nth(1).expect("a number") + 1);
     kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
     eventually("another start fails, and another", || {
         (service.events().matches("worker_restarting").count() > 2).then_some(())
@@ -71,7 +72,23 @@ fn a_start_that_failed_leaves_no_files() {
         let mut left = std::fs::read_dir(service.runtime_dir().join("workers")).expect("a room");
         left.next().is_none().then_some(())
     });
+    let events = service.events();
+    assert_eq!(events.matches("worker_launched").count(), 1, "{events}");
     service.stop();
+}
+
+/// Lowers the soft limit of a running master alone, so that its workers get back what they had.
+#[track_caller]
+fn limit_descriptors(service: &Service, current: u64) {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).expect("it");
+    let line = limits.lines().find(|l| l.starts_with("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(4)?.parse().ok());
+    let lower = Rlimit {
+        current: Some(current),
+        maximum: hard,
+    };
+    let master = rustix::process::Pid::from_raw(service.pid());
+    prlimit(master, Resource::Nofile, lower).expect("prlimit");
 }
 
 #[test]
@@ -348,13 +365,7 @@ fn a_worker_is_started_again_with_less_than_was_stored_where_the_limit_was_lower
         .through_sh("ulimit -n 256; exec \"$@\"")
         .start();
     assert_eq!(given(&service, 1), 1);
-    // The soft one alone, so that the worker gets back what it had.
-    let lower = rustix::process::Rlimit {
-        current: Some(120),
-        maximum: Some(256),
-    };
-    let master = rustix::process::Pid::from_raw(service.pid());
-    rustix::process::prlimit(master, rustix::process::Resource::Nofile, lower).expect("prlimit");
+    limit_descriptors(&service, 120);
     kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("the worker is there");
     service.wait_said("of the 74 descriptors that were stored: handover may have 120 descriptors");
     assert_eq!(given(&service, 2), 50 + 1);
