@@ -192,7 +192,7 @@ impl Master {
                 let reason = "a newer call for another release took its place in the queue";
                 (R::Superseded, Some(reason.to_owned()))
             }
-            Outcome::Stopping => (R::Failed, Some("the service is being stopped".to_owned())),
+            Outcome::Stopping => (R::Failed, Some(self.why_it_ends())),
             Outcome::Refused(refusal) => (R::Refused, Some(refusal_in_words(*refusal).to_owned())),
         }
     }

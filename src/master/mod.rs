@@ -103,6 +103,7 @@ mod state_dir;
 mod status;
 mod steps;
 mod sticky;
+mod stores;
 mod taken;
 mod tally;
 mod turn;

@@ -61,10 +61,7 @@ impl Master {
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
         let ending = matches!(self.fleet.stage(), Stage::Stopping | Stage::Finished);
         if ending && !matches!(request, OperationRequest::Stop { .. }) {
-            return Err(ApiError::new(
-                ErrorKind::Stopping,
-                "the service is being stopped",
-            ));
+            return Err(ApiError::new(ErrorKind::Stopping, self.why_it_ends()));
         }
         let kind = request.kind();
         match request {
