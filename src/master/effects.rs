@@ -56,6 +56,7 @@ impl Master {
         let kind = self.operations.view(operation).map(|view| view.kind);
         let (result, reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
+        self.warn_of_broken(operation);
         self.operations.update(operation, |view| {
             view.end(result, reason.clone());
             // Whoever asked for a stop is not told that nobody serves.

@@ -48,6 +48,7 @@
 //! | `fatal` | the last line of a master whose first generation never got ready |
 //! | `binding` | listeners are bound by a thread, one call after the other |
 //! | `listeners` | repairs of listeners |
+//! | `reach` | listeners that no client gets through |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
 //! | `metrics` | what the metrics say |
@@ -90,6 +91,7 @@ mod output;
 mod outside;
 mod probing;
 mod program;
+mod reach;
 mod releases;
 mod request;
 mod room;

@@ -167,7 +167,11 @@ pub(super) fn listener_view(
         backlog: listener.backlog(),
         queue: count.and_then(|count| count.queues.get(listener.name()).copied()),
         ready: member.entry.ready,
-        note: listener.overlap_note().map(str::to_owned),
+        broken: listener.trouble().is_some(),
+        note: listener
+            .trouble()
+            .or(listener.overlap_note())
+            .map(str::to_owned),
     }
 }
 
