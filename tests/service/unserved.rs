@@ -136,9 +136,9 @@ fn while_nobody_serves_status_says_for_how_long_and_what_comes_next() {
             .all(|part| warning.contains(part))
             .then(|| warning.to_owned())
     };
-    let ended = "; worker 1.0 ended (exit status 7) and is started again in ";
-    eventually("the time grows, and the next start is told", || {
-        warned(&[", for 1 s now", ended])
+    let ended = " s now; worker 1.0 ended (exit status 7) and is started again in ";
+    eventually("the time and the next start are told", || {
+        warned(&[" are ready, for ", ended])
     });
     let page = service.handover("status", &[]).stdout;
     let first = page.lines().next().unwrap_or_default();
