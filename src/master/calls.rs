@@ -35,7 +35,7 @@ impl Master {
                 Err(error) => error.into(),
             },
             Call::Ready => Answer::Ready {
-                ready: self.fleet.is_serving(),
+                ready: self.fleet.is_serving() && self.is_reachable(),
                 detail: self.sentence(),
             },
             Call::Metrics => Answer::Text(exposition(&self.metrics())),

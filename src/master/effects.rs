@@ -57,6 +57,7 @@ impl Master {
         let (result, mut reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
         self.say_what_is_not_as_before(operation, outcome, &mut reason);
+        self.warn_of_broken(operation);
         self.operations.update(operation, |view| {
             view.end(result, reason.clone());
             // Whoever asked for a stop is not told that nobody serves.

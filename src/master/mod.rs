@@ -48,6 +48,8 @@
 //! | `fatal` | the last line of a master whose first generation never got ready |
 //! | `binding` | listeners are bound by a thread, one call after the other |
 //! | `listeners` | repairs of listeners |
+//! | `reach` | listeners that no client gets through |
+//! | `unserved` | that no worker is ready, for how long |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
 //! | `metrics` | what the metrics say |
@@ -91,6 +93,7 @@ mod output;
 mod outside;
 mod probing;
 mod program;
+mod reach;
 mod releases;
 mod request;
 mod room;
@@ -108,6 +111,7 @@ mod taken;
 mod tally;
 mod turn;
 mod unanswered;
+mod unserved;
 mod usage;
 mod watching;
 mod worker;
@@ -237,6 +241,8 @@ struct Master {
     upgrades: tally::Tally,
     /// Workers started again inside a generation.
     restarts: u64,
+    /// Since when no worker is ready although a generation is active.
+    unserved_since: Option<Instant>,
     /// Set when the fleet is done: the exit code.
     finished: Option<u8>,
     /// Why the first generation never got ready.

@@ -296,6 +296,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         elsewhere,
         upgrades: super::tally::Tally::default(),
         restarts: 0,
+        unserved_since: None,
         finished: None,
         fatal: None,
     };

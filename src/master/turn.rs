@@ -134,6 +134,7 @@ impl Master {
             }
         }
         self.look_at_hooks();
+        self.look_who_serves();
         self.operations.settle();
         self.releases.keep(self.fleet.releases_in_use());
         self.tell_systemd();

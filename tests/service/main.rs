@@ -23,6 +23,7 @@ mod metrics;
 mod mistakes;
 mod newcomers;
 mod on_change;
+mod reach;
 mod refusals;
 mod releases;
 mod rolling;

@@ -82,9 +82,14 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// No worker is ready, or no listener lets a client through.
 fn nobody_serves(status: &Status) -> bool {
     let mut workers = status.generations.iter().flat_map(|held| &held.workers);
-    !status.generations.is_empty() && workers.all(|worker| worker.state != WorkerState::Ready)
+    let ready = workers.any(|worker| worker.state == WorkerState::Ready);
+    let unready = !status.generations.is_empty() && !ready;
+    let listeners = &status.listeners;
+    let unreachable = !listeners.is_empty() && listeners.iter().all(|listener| listener.broken);
+    unready || unreachable
 }
 
 fn generations(status: &Status) -> Table {
@@ -233,10 +238,21 @@ fn listeners(listeners: &[ListenerView]) -> Table {
             // A queue in which nobody waits is as it should be.
             Cell::maybe(listener.queue.filter(|queue| *queue > 0)).right(),
             Cell::maybe(origin),
-            Cell::maybe(listener.note.as_deref()).tone(Tone::Warn),
+            Cell::maybe(note(listener)).tone(match listener.broken {
+                true => Tone::Bad,
+                false => Tone::Warn,
+            }),
         ]);
     }
     table
+}
+
+fn note(listener: &ListenerView) -> Option<String> {
+    let note = listener.note.as_deref();
+    match listener.broken {
+        true => Some(format!("broken: {}", note.unwrap_or("the log says why"))),
+        false => note.map(str::to_owned),
+    }
 }
 
 fn footer(status: &Status, paint: Paint, columns: usize) -> Vec<String> {

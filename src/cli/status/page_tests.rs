@@ -157,6 +157,10 @@ fn a_service_without_a_ready_worker_is_not_said_to_serve() {
     assert_eq!(word(&status).as_deref(), Some("not serving"));
     status.generations[1].workers[1].state = WorkerState::Ready;
     assert_eq!(word(&status).as_deref(), Some("serving"));
+    status.listeners[0].broken = true;
+    assert_eq!(word(&status).as_deref(), Some("serving"), "one is enough");
+    status.listeners[1].broken = true;
+    assert_eq!(word(&status).as_deref(), Some("not serving"));
 }
 
 #[test]
