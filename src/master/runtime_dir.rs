@@ -30,6 +30,8 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// The directory of the workers' own directories.
 const WORKERS: &str = "workers";
+/// The directory of what keeps unix listeners from being removed.
+const LISTENERS: &str = "listeners";
 /// A worker's notify socket, in its own directory.
 pub(super) const NOTIFY: &str = "notify";
 
@@ -49,6 +51,9 @@ impl RuntimeDir {
         // Now, and not when a worker is started again or the tenth generation comes.
         paths::check_length(path, &longest_socket())?;
         let mut held = paths::prepare(path, name)?;
+        if held.is_new() {
+            refuse_what_others_have(&held)?;
+        }
         // Only others read it, and they do without.
         drop(held.tell_config(config));
         let runtime = Self {
@@ -113,7 +118,7 @@ impl RuntimeDir {
 
     /// Where the sockets room keeps second names of unix listeners.
     pub(super) fn listeners(&self) -> PathBuf {
-        self.path().join("listeners")
+        self.path().join(LISTENERS)
     }
 
     /// Whatever it is.
@@ -216,6 +221,21 @@ fn longest_socket() -> String {
         life: u32::MAX,
     };
     format!("{WORKERS}/{}/{NOTIFY}", name_of(last))
+}
+
+/// What is in the master's rooms goes at a start: in a directory that no master ever had it is somebody else's.
+fn refuse_what_others_have(held: &paths::RuntimeDir) -> Result<(), PathError> {
+    for room in [WORKERS, LISTENERS] {
+        let path = held.path().join(room);
+        // A link is removed, and not what it leads to.
+        let is_one = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        let mut entries = fs::read_dir(&path).into_iter().flatten();
+        if is_one && entries.next().is_some() {
+            held.forget();
+            return Err(PathError::NotOurs { path });
+        }
+    }
+    Ok(())
 }
 
 impl Master {

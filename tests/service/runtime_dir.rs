@@ -112,6 +112,21 @@ fn what_else_has_a_name_of_handovers_is_named_with_the_command_that_removes_it()
 }
 
 #[test]
+fn a_folder_of_somebody_else_is_not_emptied() {
+    for room in ["workers", "listeners"] {
+        let start = Start::serving(&server());
+        let folder = start.path("run").join(room).display().to_string();
+        let line = format!(
+            "mkdir -p run/{room} && echo my thesis >run/{room}/text && \"$@\"; code=$?; \
+             cat run/{room}/text >&2; ls run >&2; exit $code"
+        );
+        let refused = start.through_sh(&line).refused();
+        let why = format!("{folder} is not empty, and no master of handover made it");
+        refused.says(1, &[&why, &format!("my thesis\n{room}\n")]);
+    }
+}
+
+#[test]
 fn whatever_stands_in_the_place_of_the_listeners_is_a_leftover() {
     for made in ["echo > listeners", "mkfifo listeners", "ln -s / listeners"] {
         let place = tempfile::tempdir().expect("a directory that outlives it");

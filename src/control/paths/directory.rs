@@ -25,6 +25,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
+    /// No master had it before.
+    is_new: bool,
     /// The service's name, as the lock says it.
     name: String,
     /// Its config file, as the lock says it.
@@ -60,9 +62,10 @@ pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
         }
     }
     make(path, user)?;
-    let lock = take_lock(path, name)?;
+    let (lock, is_new) = take_lock(path, name)?;
     Ok(RuntimeDir {
         path: path.to_owned(),
+        is_new,
         name: name.to_owned(),
         config: None,
         lock,
@@ -81,6 +84,17 @@ impl RuntimeDir {
         self.config =
             config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         write_lock(&mut self.lock, &self.name, self.config.as_deref())
+    }
+
+    /// No master had it before this one: what is in it is not handover's.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Removes the lock of a directory that was new, and is not wanted after all.
+    pub fn forget(&self) {
+        drop(fs::remove_file(self.path.join(LOCK)));
     }
 
     /// Where it is; absolute.
@@ -221,9 +235,11 @@ pub fn check_length(path: &Path, socket: &str) -> Result<(), PathError> {
     }
 }
 
-fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
+/// The lock, and whether no master ever had one here.
+fn take_lock(directory: &Path, name: &str) -> Result<(File, bool), PathError> {
     let path = directory.join(LOCK);
     refuse_other(&path, "its lock", |kind| kind.is_file())?;
+    let is_new = Holder::of(directory).is_none();
     let mut lock = OpenOptions::new()
         .read(true)
         .write(true)
@@ -245,7 +261,7 @@ fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
     write_lock(&mut lock, name, None).map_err(io_error("write", &path))?;
-    Ok(lock)
+    Ok((lock, is_new))
 }
 
 /// Who holds the lock: `PID NAME`, then a line for the config.
@@ -256,9 +272,10 @@ fn write_lock(lock: &mut File, name: &str, config: Option<&Path>) -> io::Result<
         lines.extend_from_slice(config.as_os_str().as_bytes());
         lines.push(b'\n');
     }
-    lock.set_len(0)?;
     lock.rewind()?;
-    lock.write_all(&lines)
+    lock.write_all(&lines)?;
+    // Last: whoever is killed in between leaves a lock that can be read.
+    lock.set_len(lines.len() as u64)
 }
 
 #[cfg(test)]

@@ -54,6 +54,16 @@ pub enum PathError {
         /// What removes it.
         command: &'static str,
     },
+    /// It would be emptied, and no master made it.
+    #[error(
+        "{} is not empty, and no master of handover made it: what is in it would be removed; give handover a directory of \
+         its own with --runtime-dir",
+        path.display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A live master has it.
     #[error(
         "{} belongs to a running master{} give this one another --name or --runtime-dir",
