@@ -19,6 +19,7 @@ use crate::process::{
     LaunchFailure, LaunchRequest, Launched, Mark, Pipes, Reader, Release, Resource, Stream, nonce,
     private_directory,
 };
+use crate::readiness::Untaken;
 use crate::readiness::notify::{Socket, Store};
 use crate::sockets::own_listener;
 
@@ -98,7 +99,7 @@ impl Master {
             elsewhere: None,
             probe: None,
             verdict: None,
-            untaken: Vec::new(),
+            untaken: Untaken::default(),
             executed: None,
             chatter: super::chatter::Chatter::default(),
         };

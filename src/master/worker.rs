@@ -19,7 +19,7 @@ use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Group, Reader};
 use crate::readiness::notify::{Socket, Store};
-use crate::readiness::{Advice, Wanted};
+use crate::readiness::{Advice, Untaken};
 use crate::sockets::Listener;
 
 /// Outputs of workers that are gone, for `logs`.
@@ -66,7 +66,7 @@ pub(super) struct Worker {
     /// What its last probe said.
     pub(super) verdict: Option<Verdict>,
     /// The listeners that it was never seen to wait on, as it was killed before it was ready.
-    pub(super) untaken: Vec<Wanted>,
+    pub(super) untaken: Untaken,
     /// What it executed as it was killed before it was ready: afterwards nobody can see that.
     pub(super) executed: Option<PathBuf>,
     /// What of its notifications the log is spared.
