@@ -42,7 +42,7 @@ pub struct Untaken {
 /// The part of a worker that was looked at, where it is not the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unseen {
-    /// The time was too short for all its threads.
+    /// The time was too short for all its threads, or for those that came last.
     Threads {
         /// So many were looked at.
         looked: usize,

@@ -23,6 +23,8 @@ const OTHERS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Thread {
     pub(super) tid: i32,
+    /// Some lap came to it.
+    looked_at: bool,
     syscall: Option<Kept>,
     children: Option<Kept>,
 }
@@ -49,8 +51,6 @@ pub(super) struct Tree {
     /// The leader was seen and ended: its number may belong to a stranger now.
     ended: bool,
     lap: Lap,
-    /// Threads that the first lap came to; `None` since it is over.
-    first: Option<usize>,
     /// There are more processes than are looked at.
     crowded: bool,
 }
@@ -159,6 +159,7 @@ impl Process {
         listed.retain(|tid| known(tid).is_err());
         self.threads.extend(listed.into_iter().map(|tid| Thread {
             tid,
+            looked_at: false,
             syscall: None,
             children: None,
         }));
@@ -220,7 +221,6 @@ impl Tree {
             turn: 0,
             ended: false,
             lap: Lap::default(),
-            first: Some(0),
             crowded: false,
         }
     }
@@ -230,14 +230,16 @@ impl Tree {
         self.ended
     }
 
-    /// What no lap came to.
+    /// What no lap came to, of what is there now.
     pub(super) fn unseen(&self) -> Option<Unseen> {
-        let Some(looked) = self.first else {
-            return self.crowded.then_some(Unseen::Processes(PROCESSES_MAX));
-        };
-        let threads = |process: &Process| process.links().unwrap_or(0).saturating_sub(2);
-        let all = self.processes.iter().map(threads).sum();
-        (looked < all).then_some(Unseen::Threads { looked, all })
+        let (mut looked, mut all) = (0, 0);
+        for process in &self.processes {
+            looked += process.threads.iter().filter(|it| it.looked_at).count();
+            all += process.links().unwrap_or(0).saturating_sub(2);
+        }
+        let crowded = || self.crowded.then_some(Unseen::Processes(PROCESSES_MAX));
+        let threads = Unseen::Threads { looked, all };
+        Some(threads).filter(|_| looked < all).or_else(crowded)
     }
 
     /// The next step is a lap's first.
@@ -265,7 +267,6 @@ impl Tree {
         loop {
             let Some(process) = self.processes.get_mut(self.lap.process) else {
                 self.lap = Lap::default();
-                self.first = None;
                 return Ok(Step::End);
             };
             if slice.is_over() {
@@ -287,9 +288,9 @@ impl Tree {
                 }
                 continue;
             };
-            if index < process.threads.len() {
+            if let Some(thread) = process.threads.get_mut(index) {
+                thread.looked_at = true;
                 self.lap.thread = Some(index + 1);
-                self.first = self.first.map(|count| count + 1);
                 self.follow_children(index, reader);
                 return Ok(Step::Thread(self.lap.process, index));
             }
