@@ -20,6 +20,7 @@ use crate::process::{
     LaunchFailure, LaunchRequest, Launched, Mark, Pipes, Reader, Release, Resource, Stream, nonce,
     private_directory,
 };
+use crate::readiness::Untaken;
 use crate::readiness::notify::Socket;
 use crate::sockets::own_listener;
 
@@ -100,7 +101,7 @@ impl Master {
             probe: None,
             verdict: None,
             waits: false,
-            untaken: Vec::new(),
+            untaken: Untaken::default(),
             executed: None,
             changed: Vec::new(),
             search: super::taken::Search::default(),

@@ -9,8 +9,8 @@ use super::{Input, Master, holders};
 use crate::fleet::WorkerId;
 use crate::process::{Release, parent};
 use crate::readiness::{
-    Advice, Foreign, Instead, Named, Taken, Wanted, address_said, addresses_of_command,
-    foreign_listeners, says_address_in_use,
+    Advice, Foreign, Instead, Named, Observer, Taken, Wanted, address_said, addresses_of_command,
+    says_address_in_use,
 };
 use crate::sockets::diag::ListeningSocket;
 use crate::sockets::holder::{Holder, Remedy, bound, one_holding};
@@ -162,7 +162,10 @@ impl Master {
         unready.take(SIBLINGS_MAX).find_map(|(other, worker)| {
             let pid = worker.pid()?;
             let given: Vec<Wanted> = self.listeners_of(other.generation).map(wanted_of).collect();
-            let foreign = foreign_listeners(pid, &given).into_iter().next()?;
+            let mut observer = Observer::new(pid, given.clone(), Vec::new());
+            // One look: whatever is found in it of a large tree is enough.
+            observer.look(Instant::now());
+            let foreign = observer.foreign_listeners(&given).into_iter().next()?;
             self.of_sibling_at(**other, &foreign)
         })
     }

@@ -1,6 +1,6 @@
 //! The line that helps the author of a worker that cannot take its socket.
 
-use super::evidence::Wanted;
+use super::evidence::{Untaken, Wanted};
 use super::foreign::Foreign;
 
 const WHO_LISTENS: &str = "`ss -lntup` shows who listens where";
@@ -52,7 +52,7 @@ pub enum Instead<'a> {
     /// It ended because an address was taken, and nobody knows which.
     SomethingInUse,
     /// Nothing that could be seen on these, until `ready.timeout`; on all where there is none.
-    Nothing(&'a [Wanted]),
+    Nothing(&'a Untaken),
 }
 
 /// Who has the address that a worker wanted.
@@ -121,19 +121,27 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
         Instead::SomethingInUse => format!(
             "{program} (pid {pid}) ended because an address that it binds is in use, and it did not say which"
         ),
-        Instead::Nothing(untaken) if takes_some(astray) => {
-            let (taken, untaken) = (others(wanted, untaken), listed(untaken));
-            format!(
-                "it takes {} and not {untaken}, on which no thread of it ever waited",
-                listed(&taken)
-            )
-        }
-        Instead::Nothing(_) => format!("no thread of it ever waited on {given}"),
+        Instead::Nothing(untaken) => not_taken(astray, untaken),
     };
     Advice {
         fact,
         hint: hint(astray),
     }
+}
+
+fn not_taken(astray: &Astray<'_>, untaken: &Untaken) -> String {
+    let but = |unseen| format!(", but {unseen}");
+    let but = untaken.unseen.map_or_else(String::new, but);
+    let waited = match untaken.unseen {
+        Some(_) => "no thread of it was seen to wait",
+        None => "no thread of it ever waited",
+    };
+    if !takes_some(astray) {
+        return format!("{waited} on {}{but}", listed(astray.wanted));
+    }
+    let taken = others(astray.wanted, &untaken.listeners);
+    let (taken, untaken) = (listed(&taken), listed(&untaken.listeners));
+    format!("it takes {taken} and not {untaken}, on which {waited}{but}")
 }
 
 /// "http (127.0.0.1:80), admin (unix:/run/a)".
@@ -151,8 +159,8 @@ fn others(wanted: &[Wanted], untaken: &[Wanted]) -> Vec<Wanted> {
 /// It serves a part of what it was given, so it can take a socket.
 fn takes_some(astray: &Astray<'_>) -> bool {
     match astray.instead {
-        Instead::Nothing(untaken) => {
-            !untaken.is_empty() && !others(astray.wanted, untaken).is_empty()
+        Instead::Nothing(Untaken { listeners, .. }) => {
+            !listeners.is_empty() && !others(astray.wanted, listeners).is_empty()
         }
         _ => false,
     }
@@ -260,6 +268,7 @@ fn snippet(comm: &str, interpreter: Option<&str>, argv: &[String]) -> Option<&'s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::Unseen;
 
     fn wanted() -> [Wanted; 1] {
         [Wanted {
@@ -317,7 +326,7 @@ mod tests {
         for instead in [
             Instead::ListensOn(&foreign),
             Instead::AddressInUse,
-            Instead::Nothing(&[]),
+            Instead::Nothing(&Untaken::default()),
         ] {
             let advice = told(instead, 811, "./serve.sh", Some("sh"));
             assert!(
@@ -350,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_never_touched_its_socket() {
-        let advice = told(Instead::Nothing(&[]), 9, "./server", None);
+        let advice = told(Instead::Nothing(&Untaken::default()), 9, "./server", None);
         assert_eq!(
             advice.fact,
             "no thread of it ever waited on http (0.0.0.0:8080)"
@@ -366,6 +375,25 @@ mod tests {
     }
 
     #[test]
+    fn of_threads_that_were_not_looked_at_nothing_is_claimed() {
+        let unseen = |unseen| Untaken {
+            listeners: wanted().to_vec(),
+            unseen: Some(unseen),
+        };
+        let (looked, all) = (2048, 3003);
+        let threads = unseen(Unseen::Threads { looked, all });
+        assert_eq!(
+            told(Instead::Nothing(&threads), 9, "./server", None).fact,
+            "no thread of it was seen to wait on http (0.0.0.0:8080), but only 2048 of its 3003 threads were looked at"
+        );
+        let processes = unseen(Unseen::Processes(128));
+        assert_eq!(
+            told(Instead::Nothing(&processes), 9, "./server", None).fact,
+            "no thread of it was seen to wait on http (0.0.0.0:8080), but only 128 of its processes were looked at"
+        );
+    }
+
+    #[test]
     fn who_takes_one_socket_of_two_is_told_which_is_left_and_nothing_of_a_shell() {
         let [http] = wanted();
         let (name, address) = ("admin".to_owned(), "unix:/run/admin".to_owned());
@@ -377,7 +405,10 @@ mod tests {
             ..http.clone()
         };
         let advice = advise(&Astray {
-            instead: Instead::Nothing(std::slice::from_ref(&admin)),
+            instead: Instead::Nothing(&Untaken {
+                listeners: vec![admin.clone()],
+                unseen: None,
+            }),
             pid: 9,
             argv: &argv("./serve.sh"),
             interpreter: None,
