@@ -43,7 +43,10 @@ impl Check {
             });
         }
         let faults = (!found.is_empty()).then(|| Faults::in_order(found));
-        let warnings = loaded.map_or_else(Vec::new, |loaded| loaded.warnings);
+        let script = loaded.as_ref().filter(|_| !self.file_only);
+        let script = script.and_then(master::missing_script);
+        let mut warnings = loaded.map_or_else(Vec::new, |loaded| loaded.warnings);
+        warnings.extend(script);
         let file = self.file.display();
         if self.json {
             let list = |faults: &[Fault]| faults.iter().map(Fault::to_json).collect::<Vec<_>>();
@@ -238,6 +241,49 @@ mod tests {
         assert_eq!(exit, Exit::Usage);
         let report: serde_json::Value = serde_json::from_str(&out).expect("json");
         assert_eq!(report["faults"].as_array().map(Vec::len), Some(3), "{out}");
+    }
+
+    #[test]
+    fn one_fault_hides_no_other() {
+        let text = "[app]\ncommand = [\"/no/such/server\"]\n\
+            [health]\ncheck = \"exec:/no/such/check\"\n\
+            [[listen]]\naddress = \":8080\"\n";
+        let (exit, _, err) = check(text, false);
+        assert_eq!(exit, Exit::Usage, "{err}");
+        for said in [
+            "web.toml:2:11: app.command: /no/such/server: there is no such file",
+            "web.toml:4:9: health.check: /no/such/check: there is no such file",
+            "2 faults in",
+        ] {
+            assert!(err.contains(said), "{said:?} is not in {err}");
+        }
+        // What is wrong with all that is run is told once.
+        let nowhere = text.replacen("[health]", "directory = \"/no/such/place\"\n[health]", 1);
+        let (_, _, err) = check(&nowhere, false);
+        assert_eq!(err.matches("/no/such/place").count(), 2, "{err}");
+        assert!(err.contains("3 faults in"), "{err}");
+        let names = "[app]\ncommand = [\"/bin/true\"]\nenv = { A-B = \"1\", \"2C\" = \"1\", D = \"1\" }\n\
+            [[listen]]\naddress = \":8080\"\n";
+        let (_, _, err) = check(names, false);
+        for said in [
+            ":3:9: app.env has \"A-B\"",
+            ":3:20: app.env has \"2C\"",
+            "2 faults",
+        ] {
+            assert!(err.contains(said), "{said:?} is not in {err}");
+        }
+    }
+
+    #[test]
+    fn a_script_that_is_not_there_is_a_warning() {
+        let text = "[app]\ncommand = [\"sh\", \"nope.sh\"]\ndirectory = \"/usr\"\n\
+            [[listen]]\naddress = \":8080\"\n";
+        let (exit, out, err) = check(text, false);
+        assert_eq!(exit, Exit::Done, "{err}");
+        assert!(out.ends_with(": good\n"), "{out}");
+        let told = "web.toml:2:11: app.command: /usr/nope.sh: there is no such file\n   hint: correct the path: it is \
+                    relative to the working directory /usr\n";
+        assert!(err.starts_with("warning: ") && err.ends_with(told), "{err}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl ShowConfig {
 fn page(config: &ConfigView, set: bool, paint: Paint) -> String {
     let mut table = Table::new(["KEY", "VALUE", "FROM"]);
     for value in &config.values {
-        let default = value.origin == "default";
+        let default = value.origin == "default" || value.origin.starts_with("default, ");
         if set && default {
             continue;
         }
@@ -84,6 +84,7 @@ mod tests {
         let config = ConfigView {
             file: None,
             values: vec![
+                value("name", json!("web"), "default, of web.toml", false),
                 value("app.workers", json!(2), "/etc/handover/web.toml:3", false),
                 value(
                     "app.env.TOKEN",
@@ -100,10 +101,15 @@ mod tests {
             "\
 the release is another
 KEY            VALUE     FROM
+name           \"web\"     default, of web.toml
 app.workers    2         /etc/handover/web.toml:3
 app.env.TOKEN  (masked)  /etc/handover/web.toml:4
 upgrade.bake   \"1s\"      default"
         );
-        assert!(!page(&config, true, Paint(false)).contains("upgrade.bake"));
+        let set = page(&config, true, Paint(false));
+        assert!(
+            !set.contains("upgrade.bake") && !set.contains("name"),
+            "{set}"
+        );
     }
 }

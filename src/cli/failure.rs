@@ -9,7 +9,7 @@ use super::Exit;
 use super::terminal::{Terminal, Tone};
 use super::text::clean;
 use crate::control::client::ClientError;
-use crate::control::{ApiError, ErrorKind};
+use crate::control::{ApiError, ErrorKind, FaultView};
 
 /// Why a command ends, and how.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Failure {
     /// None when nobody wants to hear anything: a closed pipe.
     message: Option<String>,
     hint: Option<String>,
+    /// Of the config, one by one; the message has them all.
+    faults: Vec<FaultView>,
     /// The class in `--json`.
     kind: &'static str,
 }
@@ -37,6 +39,7 @@ impl Failure {
             exit,
             message: Some(message.to_string()),
             hint: None,
+            faults: Vec::new(),
             kind,
         }
     }
@@ -63,12 +66,20 @@ impl Failure {
 
     fn write(&self, terminal: &mut Terminal, message: &str, json: bool) -> io::Result<()> {
         if json {
-            let error = json!({"kind": self.kind, "message": message, "hint": self.hint});
+            let mut error = json!({"kind": self.kind, "message": message, "hint": self.hint});
+            if !self.faults.is_empty() {
+                error["faults"] = json!(self.faults);
+            }
             let _ = terminal.say(&json!({ "error": error }).to_string());
             let _ = terminal.flush();
         }
         let paint = terminal.err_paint();
-        let mut text = format!("{} {}", paint.tone(Tone::Bad, "error:"), clean(message));
+        let word = paint.tone(Tone::Bad, "error:");
+        let message = clean(message);
+        // Each fault is a paragraph, as `check` has it; how many there are ends them.
+        let parts = message.splitn(self.faults.len().max(1), "\n\n");
+        let parts: Vec<String> = parts.map(|part| format!("{word} {part}")).collect();
+        let mut text = parts.join("\n\n");
         if let Some(hint) = &self.hint {
             text += &format!("\n{} {}", paint.tone(Tone::Strong, " hint:"), clean(hint));
         }
@@ -85,6 +96,7 @@ impl From<io::Error> for Failure {
                 exit: Exit::Done,
                 message: None,
                 hint: None,
+                faults: Vec::new(),
                 kind: "",
             };
         }
@@ -115,11 +127,36 @@ impl From<ApiError> for Failure {
                 ErrorKind::Forbidden => "forbidden",
                 _ => "failed",
             },
+            faults: error.faults,
             ..Self::new(error.kind.into(), &error.message)
         };
         match error.hint {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::terminal::fake::files;
+    use crate::config;
+    use std::path::Path;
+
+    #[test]
+    fn each_fault_of_a_config_begins_with_error_and_is_one_of_a_list() {
+        let text = "[app]\ncommand = [\"./a\"]\nworkerss = 2\n[drain]\ntimeout = 5\n";
+        let faults = config::load_text(Path::new("web.toml"), text, &[], &[]);
+        let faults = faults.expect_err("it is full of faults");
+        let failure = Failure::from(ApiError::faults(&faults));
+        let (mut terminal, out, err) = files();
+        assert_eq!(failure.report(&mut terminal, true), Exit::Usage);
+        assert_eq!(err.text(), faults.errors() + "\n");
+        let begins = |line: &&str| line.starts_with("error: web.toml");
+        assert_eq!(err.text().lines().filter(begins).count(), faults.0.len());
+        let told: serde_json::Value = serde_json::from_str(&out.text()).expect("JSON");
+        assert_eq!(told["error"]["faults"], faults.to_json()["faults"]);
+        assert_eq!(told["error"]["message"], faults.to_string());
     }
 }

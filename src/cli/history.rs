@@ -13,6 +13,9 @@ use super::{Exit, Failure};
 use crate::control::view::{HistoryView, OperationResult, OperationView};
 use crate::control::{Caller, Span, Timestamp};
 
+/// A terminal that has room for a row and some of its reason.
+const ONE_LINE: usize = 140;
+
 /// Upgrades: number, label, who asked, result, duration, reason
 #[derive(Debug, PartialEq, Args)]
 pub(super) struct History {
@@ -30,14 +33,30 @@ impl History {
             return Ok(Exit::Done);
         }
         let history: HistoryView = reply.parse()?;
-        let lines = table(&history, user_name).lines(terminal.out_paint());
+        let mut table = table(&history, user_name);
+        let columns = match terminal.out_columns() {
+            // What stands before the reason fills such a line alone: two of them then.
+            narrow if narrow < ONE_LINE => 2 * narrow,
+            wide => wide,
+        };
+        let is_cut = table.shrink(columns, &["REASON", "LABEL"]);
+        let lines = table.lines(terminal.out_paint());
         if lines.is_empty() {
             terminal.tell(&nothing(&master.name, history.since))?;
         } else {
             terminal.say(&lines.join("\n"))?;
         }
+        if is_cut {
+            terminal.tell(&elsewhere(&self.target, &master.name))?;
+        }
         Ok(Exit::Done)
     }
+}
+
+/// Where the reasons are whole: a pipe has no width.
+fn elsewhere(target: &Target, name: &str) -> String {
+    let command = target.command(format_args!("history {}", clean(name)));
+    format!("whole reasons: {command} | less")
 }
 
 fn nothing(name: &str, since: Option<Timestamp>) -> String {
@@ -183,6 +202,37 @@ up_10  upgrade                     queued  2026-03-21 17:04:05Z         root (pi
 up_9   upgrade                     queued  2026-03-21 17:04:05Z         root (pid 4711)
 up_8   upgrade  7 to 8      v8     failed  2026-03-21 17:04:05Z  1.2 s  uid 1000 (pid 4711)  \
 exit code 3; write `exec`"
+        );
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_at_the_terminal_s_width_and_nowhere_else() {
+        let failed = OperationView {
+            result: Some(OperationResult::Failed),
+            reason: Some("worker 2.0 ended ".repeat(20)),
+            ..operation("up_8", OperationKind::Upgrade, 1000)
+        };
+        let history = HistoryView {
+            since: None,
+            operations: vec![failed],
+        };
+        let mut table = table(&history, |_| None);
+        let widest = |table: &Table| {
+            let lines = table.lines(Paint(false));
+            lines.iter().map(|line| line.chars().count()).max()
+        };
+        assert!(!table.shrink(usize::MAX, &["REASON"]));
+        assert!(widest(&table) > Some(340));
+        assert!(table.shrink(160, &["REASON"]));
+        assert_eq!(widest(&table), Some(160));
+        let target = Target {
+            runtime_dir: Some("/r".into()),
+            ..Target::default()
+        };
+        let told = elsewhere(&target, "web");
+        assert_eq!(
+            told,
+            "whole reasons: handover history web --runtime-dir /r | less"
         );
     }
 

@@ -287,13 +287,21 @@ impl Wait<'_> {
         let name = &self.master.name;
         let message = format!("{name}: interrupted; {kind} {id} goes on");
         let failure = Failure::new(Exit::Interrupted, message);
+        failure.hint(self.way_on())
+    }
+
+    /// What can be done about an operation that goes on.
+    fn way_on(&self) -> String {
+        let see = format!("to see how it goes: {}", self.status());
         match self.order.verb {
-            "abort" | "stop" => failure.hint(format_args!("to see how it goes: {}", self.status())),
-            _ => failure.hint(format_args!(
-                "to undo it: {}; to see how it goes: {}",
-                self.target.command(format_args!("abort {name}")),
-                self.status()
-            )),
+            "abort" | "stop" => see,
+            // Nothing is left to abort: only what was replaced drains.
+            _ if self.operation.is_ended() => see,
+            _ => format!(
+                "to undo it: {}; {see}",
+                self.target
+                    .command(format_args!("abort {}", self.master.name))
+            ),
         }
     }
 
@@ -310,7 +318,7 @@ impl Wait<'_> {
             _ => format!("{name}: {kind} {id} did not end within {waited} and goes on"),
         };
         let failure = Failure::new(Exit::TimedOut, message);
-        failure.hint(format_args!("to see how it goes: {}", self.status()))
+        failure.hint(self.way_on())
     }
 
     /// The command that says what runs.

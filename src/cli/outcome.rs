@@ -23,6 +23,12 @@ pub(super) fn success(operation: &OperationView, name: &str, target: &Target) ->
     match operation.kind {
         OperationKind::Stop => format!("{name}: stopped"),
         OperationKind::Abort => match operation.from {
+            Some(from) if !operation.changed_workers.is_empty() => {
+                format!(
+                    "{name}: aborted; {}",
+                    not_as_before(operation, from, &name, target)
+                )
+            }
             Some(from) => format!("{name}: aborted; generation {from} serves as before"),
             None => format!("{name}: aborted"),
         },
@@ -200,12 +206,25 @@ fn now(operation: &OperationView, name: &str, target: &Target) -> String {
             format!("\nwhat runs: {status}")
         }
         (Some(OperationResult::Superseded), _) | (_, None) => String::new(),
+        (_, Some(from)) if !operation.changed_workers.is_empty() => {
+            format!("\n{}", not_as_before(operation, from, &clean(name), target))
+        }
         (_, Some(from)) if operation.unserved => {
             let status = target.command(format_args!("status {}", clean(name)));
             format!("\ngeneration {from} is as before, but none of its workers is ready: {status}")
         }
         (_, Some(from)) => format!("\ngeneration {from} serves as before"),
     }
+}
+
+/// Workers of it came back from files that changed; which, the warning says.
+fn not_as_before(operation: &OperationView, from: u32, name: &str, target: &Target) -> String {
+    let upgrade = target.command(format_args!("upgrade {name}"));
+    let state = match operation.unserved {
+        true => "is not as before, and none of its workers is ready",
+        false => "serves, but not as before",
+    };
+    format!("generation {from} {state}: restore the files that changed, then: {upgrade}")
 }
 
 #[cfg(test)]

@@ -63,7 +63,9 @@ impl Table {
 
     /// Cuts the columns under `headings`, the widest first, until the table fits into `columns` as well as it can.
     /// Remarks, which have no heading, are not counted: they are few, and worth a second line.
-    pub(super) fn shrink(&mut self, columns: usize, headings: &[&str]) {
+    /// Whether anything was cut.
+    pub(super) fn shrink(&mut self, columns: usize, headings: &[&str]) -> bool {
+        let mut is_cut = false;
         let count = self.heading.len();
         loop {
             let widths: Vec<usize> = (0..count).map(|at| self.width(at)).collect();
@@ -74,8 +76,9 @@ impl Table {
                 .filter(|at| headings.contains(&self.heading[*at]) && widths[*at] > COLUMN_MIN)
                 .max_by_key(|at| widths[*at]);
             let (Some(at), true) = (widest, is_over) else {
-                return;
+                return is_cut;
             };
+            is_cut = true;
             for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(at)) {
                 cell.text = fit(&cell.text, widths[at] - 1);
             }

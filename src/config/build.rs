@@ -84,8 +84,17 @@ impl<'t> Build<'t> {
     }
 
     /// A fault of a key, told in the language of its layer.
-    pub(crate) fn fault(&mut self, at: &At, path: &str, wrong: Wrong) {
+    pub(crate) fn fault(&mut self, at: &At, path: &str, mut wrong: Wrong) {
         self.broken.insert(path.to_owned());
+        let mut next = wrong.next.take();
+        self.fault_of(at, path, wrong);
+        while let Some(mut wrong) = next {
+            next = wrong.next.take();
+            self.fault_of(at, path, *wrong);
+        }
+    }
+
+    fn fault_of(&mut self, at: &At, path: &str, wrong: Wrong) {
         // Inside a table, what stands beside a syntax fault is its echo.
         let narrow = wrong.at.as_ref().filter(|_| matches!(at, At::File(_)));
         if narrow.is_some_and(|narrow| self.is_broken_line(narrow)) {

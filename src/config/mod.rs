@@ -51,7 +51,7 @@ pub use key::{Applies, Key};
 pub use keys::{find, keys};
 pub use layers::{Setting, Value};
 pub use load::{Loaded, Sources, check, examine, load, load_text};
-pub use name::service_name;
+pub use name::{script_of, service_name};
 pub use schema::schema;
 pub use signal::Signal;
 pub use types::{

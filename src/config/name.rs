@@ -55,6 +55,34 @@ fn is_interpreter(program: &str) -> bool {
     INTERPRETERS.contains(&program) || INTERPRETERS.contains(&bare)
 }
 
+/// The file that an interpreter is told to read, where a command names one beyond doubt: by the suffix of a script, and
+/// with nothing to be filled in.
+pub fn script_of(command: &[String]) -> Option<&str> {
+    const SUFFIXES: [&str; 14] = [
+        "py", "pyz", "js", "mjs", "cjs", "ts", "rb", "pl", "php", "jar", "sh", "bash", "lua", "pyc",
+    ];
+    let (program, rest) = command.split_first()?;
+    let program = Path::new(program).file_name()?.to_str()?;
+    if !is_interpreter(program) {
+        return None;
+    }
+    for (at, word) in rest.iter().enumerate() {
+        match word.as_str() {
+            "-c" | "-e" | "--eval" | "-m" | "--module" => return None,
+            flag if flag.starts_with('-') => {}
+            _ if program == "env" && word.contains('=') => {}
+            // What it runs is the command.
+            _ if program == "env" => return script_of(rest.get(at..)?),
+            path => {
+                let suffix = Path::new(path).extension().and_then(|it| it.to_str());
+                let is_script = suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix));
+                return (is_script && !path.contains(['{', '}'])).then_some(path);
+            }
+        }
+    }
+    None
+}
+
 /// The stem of the first argument that names a file or, after `-m` or `-jar`, what follows.
 fn script(args: &[String]) -> Option<String> {
     let mut args = args.iter();
@@ -111,5 +139,32 @@ mod tests {
             service_name(&config, Some(Path::new("/etc/handover/web.toml"))),
             "shop"
         );
+    }
+
+    #[test]
+    fn a_script_is_known_where_the_command_names_it_beyond_doubt() {
+        let of = |command: &str| {
+            let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            script_of(&words).map(str::to_owned)
+        };
+        for (command, script) in [
+            ("python3 app.py", Some("app.py")),
+            (
+                "/usr/bin/python3.11 -u web/app.py --port 80",
+                Some("web/app.py"),
+            ),
+            ("env -i A=b python3 app.py", Some("app.py")),
+            ("java -jar shop.jar", Some("shop.jar")),
+            ("node dist", None),
+            ("deno run app.ts", None),
+            ("python3 -W ignore app.py", None),
+            ("python3 -m http.server", None),
+            ("sh -c app.sh", None),
+            ("python3 {state}/app.py", None),
+            ("./serve app.py", None),
+            ("python3", None),
+        ] {
+            assert_eq!(of(command).as_deref(), script, "{command}");
+        }
     }
 }

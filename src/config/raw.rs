@@ -47,6 +47,8 @@ pub(crate) struct Wrong {
     pub(crate) hint: Option<String>,
     /// A narrower place than the whole value.
     pub(crate) at: Option<Range<usize>>,
+    /// What else is wrong with the same value.
+    pub(crate) next: Option<Box<Wrong>>,
 }
 
 /// The value to write instead.

@@ -29,6 +29,16 @@ impl Faults {
         text
     }
 
+    /// Each behind a word of its own, so that it is seen where one begins, and how many there are.
+    pub fn errors(&self) -> String {
+        let mut text = String::new();
+        for fault in &self.0 {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "error: {fault}\n");
+        }
+        text + &self.count()
+    }
+
     /// "3 faults in web.toml", or each layer with its share.
     pub fn count(&self) -> String {
         let mut layers: Vec<(String, usize)> = Vec::new();

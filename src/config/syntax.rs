@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::key::Key;
+use super::keys::keys;
+use super::kind::Kind;
 use super::raw::{Item, Name, Wrong, entries, quote};
 use super::source::Source;
 
@@ -267,6 +270,8 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         return wrong;
     }
     let hint = match first {
+        "unexpected leading zero" => without_zeros(key, line),
+        "extra `=`" => with_one_sign(key, line),
         "invalid boolean" if matches!(here.to_lowercase().as_str(), "true" | "false") => {
             format!("write {}", here.to_lowercase())
         }
@@ -286,15 +291,8 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
             return Wrong::new(format!("{here} stands here a second time"))
                 .hint("remove one of the two");
         }
-        "key with no value" => match line.split_once(':') {
-            _ if is_of_another(line) => return another(),
-            None if line.trim().contains(' ') => {
-                let (key, value) = line.trim().split_once(' ').unwrap_or_default();
-                format!("write {key} = {}", quoted_value(value))
-            }
-            Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
-            None => format!("write {} = VALUE, or remove the line", line.trim()),
-        },
+        "key with no value" if is_of_another(line) => return another(),
+        "key with no value" => with_a_sign(line),
         "unclosed table" => format!("write {}]", line.trim_end()),
         "unclosed array table" => format!("write [[{}]]", line.trim().trim_matches(['[', ']'])),
         "missing escaped value" => {
@@ -307,13 +305,45 @@ fn explain(source: &Source<'_>, at: &Range<usize>, message: &str) -> Wrong {
         _ if first.starts_with("invalid unquoted key") => {
             "a key has letters, digits, '-' and '_'".into()
         }
-        _ if expected.is_empty() => format!(
+        _ if matches!(expected, "" | "nothing") => format!(
             "write {} = VALUE, with strings in quotes",
             if key.is_empty() { "KEY" } else { key }
         ),
         _ => format!("here must come {}", expected.replace(", ", " or ")),
     };
     Wrong::new(format!("this is not TOML: {first}")).hint(hint)
+}
+
+/// `timeout: 30s`, `timeout 30s`, `timeout`
+fn with_a_sign(line: &str) -> String {
+    let line = line.trim();
+    match line.split_once(':').or_else(|| line.split_once(' ')) {
+        Some((key, value)) => format!("write {} = {}", key.trim(), quoted_value(value)),
+        None => format!("write {line} = VALUE, or remove the line"),
+    }
+}
+
+/// `workers = = 2`, `workers == 2`
+fn with_one_sign(key: &str, line: &str) -> String {
+    let value = line.split_once('=').map_or("", |(_, rest)| rest);
+    let value = value.trim_start_matches(['=', ' ', '\t']).trim_end();
+    let value = if value.is_empty() { "VALUE" } else { value };
+    format!("write {key} = {value}")
+}
+
+/// `mode = 0660`: octal is written in quotes, and other numbers do without the zeros.
+fn without_zeros(key: &str, line: &str) -> String {
+    let value = line.split_once('=').map_or("", |(_, value)| value);
+    let value = value.split('#').next().unwrap_or_default().trim();
+    let is_mode = |of: &&Key| of.name() == key && matches!(of.kind, Kind::Mode { .. });
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    match value.trim_start_matches('0') {
+        _ if keys().any(|of| is_mode(&of)) || !is_number => {
+            format!("write {key} = {}", quote(value))
+        }
+        "" => format!("write {key} = 0"),
+        number => format!("write {key} = {number}"),
+    }
 }
 
 /// `worker_processes auto;`, `http {`: nginx and its like.

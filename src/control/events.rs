@@ -97,6 +97,9 @@ pub enum Event {
         worker: Option<String>,
         serving: Option<u32>,
         reason: String,
+        /// Workers of `serving` that were started again from files that changed, and so do not run what ran before.
+        #[serde(default)]
+        changed_workers: Vec<String>,
     },
     /// Generation `from` was ready and is let go; `to` serves as before.
     Rollback {

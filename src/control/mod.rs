@@ -20,9 +20,10 @@ mod timestamp;
 pub mod view;
 
 pub use call::{Answer, Call, Caller, OperationRequest, Request, UpgradeRequest};
-pub use error::{ApiError, ErrorBody, ErrorKind};
+pub use error::{ApiError, ErrorBody, ErrorKind, FaultView};
 pub use event_log::{Batch, EventLog, Stored, Subscription};
 pub use events::{Event, Severity};
+pub(crate) use server::DESCRIPTORS_RESERVED;
 pub use server::{
     AdminDoor, Admitted, ControlDoor, Door, Group, Limits, feed, serve, serve_admin, serve_within,
 };

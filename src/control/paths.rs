@@ -9,8 +9,8 @@ mod making;
 mod places;
 mod unusable;
 
-pub use directory::{RuntimeDir, prepare};
-pub use making::make_directory;
+pub use directory::{RuntimeDir, check_length, prepare};
+pub use making::{make_directory, make_room};
 pub use places::{Places, default_runtime_dir, default_state_dir, is_found};
 pub use unusable::PathError;
 

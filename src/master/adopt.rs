@@ -26,7 +26,7 @@ impl Master {
         let hint = "write another sign, such as on = \"auto\"; or start the master anew with worker_output = \
                     \"journal\"";
         let fault = loaded.fault("ready.on", what, Some(hint.to_owned()));
-        Err(ApiError::config(Faults(vec![fault])))
+        Err(ApiError::faults(&Faults(vec![fault])))
     }
 
     /// From now on this config is in force, as far as it can be without a
@@ -62,6 +62,7 @@ impl Master {
         // What needs a restart stays as the master was started.
         let kept = std::mem::replace(&mut self.loaded, loaded).config;
         let config = &mut self.loaded.config;
+        config.name = kept.name;
         config.control = kept.control;
         config.log.format = kept.log.format;
         config.log.worker_output = kept.log.worker_output;

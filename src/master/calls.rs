@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Master;
-use crate::config::{self, Applies};
+use crate::config::{self, Applies, Origin};
 use crate::control::metrics::exposition;
 use crate::control::view::{
     ConfigValue, ConfigView, HistoryView, LogLine, LogsView, OperationState, Stream,
@@ -35,7 +35,7 @@ impl Master {
                 Err(error) => error.into(),
             },
             Call::Ready => Answer::Ready {
-                ready: self.fleet.is_serving(),
+                ready: self.fleet.is_serving() && self.is_reachable(),
                 detail: self.sentence(),
             },
             Call::Metrics => Answer::Text(exposition(&self.metrics())),
@@ -52,14 +52,11 @@ impl Master {
         let mut by_key = BTreeMap::new();
         by_key.extend(said.into_iter().map(|one| (one.key, one.value)));
         let said = by_key;
-        let values = values.into_iter().map(|value| ConfigValue {
-            masked: value
-                .value
-                .as_deref()
-                .is_some_and(|text| text.contains("***")),
-            origin: origin_of(&value, said.get(&value.key)),
-            key: value.key,
-            value: as_json(value.value),
+        let values = values.into_iter().map(|value| match value.key.as_str() {
+            "name" if value.value.is_none() && value.origin == Origin::Default => {
+                self.derived_name()
+            }
+            _ => view_of(value, &said),
         });
         ConfigView {
             file: self
@@ -69,6 +66,20 @@ impl Master {
                 .map(|file| file.display().to_string()),
             values: values.collect(),
             sticky: self.sticky_sentence(),
+        }
+    }
+
+    /// Nobody said a name: it is made of something else.
+    fn derived_name(&self) -> ConfigValue {
+        let source = match &self.sources.file {
+            Some(file) => format!("of {}", file.display()),
+            None => "of the command".to_owned(),
+        };
+        ConfigValue {
+            key: "name".to_owned(),
+            value: self.name.clone().into(),
+            origin: format!("default, {source}"),
+            masked: false,
         }
     }
 
@@ -125,6 +136,18 @@ impl Master {
     pub(super) fn is_upgrading(&self) -> bool {
         let (running, _) = self.operations.current();
         running.is_some_and(|view| view.state == OperationState::Running)
+    }
+}
+
+fn view_of(value: config::Effective, said: &BTreeMap<String, Option<String>>) -> ConfigValue {
+    ConfigValue {
+        masked: value
+            .value
+            .as_deref()
+            .is_some_and(|text| text.contains("***")),
+        origin: origin_of(&value, said.get(&value.key)),
+        key: value.key,
+        value: as_json(value.value),
     }
 }
 

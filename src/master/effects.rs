@@ -54,8 +54,10 @@ impl Master {
             return;
         }
         let kind = self.operations.view(operation).map(|view| view.kind);
-        let (result, reason) = self.verdict(outcome, kind);
+        let (result, mut reason) = self.verdict(outcome, kind);
         self.describe_outcome(operation, outcome);
+        self.say_what_is_not_as_before(operation, outcome, &mut reason);
+        self.warn_of_broken(operation);
         self.operations.update(operation, |view| {
             view.end(result, reason.clone());
             // Whoever asked for a stop is not told that nobody serves.
@@ -75,6 +77,7 @@ impl Master {
                 worker: view.failed_worker.clone(),
                 serving: self.fleet.active().map(|active| active.number),
                 reason: reason.clone().unwrap_or_default(),
+                changed_workers: view.changed_workers.clone(),
             });
         }
         self.tell(&Event::OperationEnded {
@@ -190,7 +193,7 @@ impl Master {
                 let reason = "a newer call for another release took its place in the queue";
                 (R::Superseded, Some(reason.to_owned()))
             }
-            Outcome::Stopping => (R::Failed, Some("the service is being stopped".to_owned())),
+            Outcome::Stopping => (R::Failed, Some(self.why_it_ends())),
             Outcome::Refused(refusal) => (R::Refused, Some(refusal_in_words(*refusal).to_owned())),
         }
     }

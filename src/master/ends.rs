@@ -144,9 +144,12 @@ impl Master {
         let Some(exit) = worker.exit.filter(|_| worker.reported && !worker.delivered) else {
             return;
         };
-        if group_lives {
+        if group_lives || self.waits_for_holder(id) {
             return;
         }
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
         let ending = match worker.not_started {
             Some(_) => Ending::NotStarted,
             None => Ending::Ended,

@@ -165,10 +165,9 @@ impl Master {
         let advise = |instead| Some(self.advise(id, worker.last_pid, instead, &wanted));
         match cause {
             Cause::ExitedBeforeReady | Cause::ExitedInBake
-                if !wanted.is_empty()
-                    && says_address_in_use(log_tail.iter().map(String::as_str)) =>
+                if says_address_in_use(log_tail.iter().map(String::as_str)) =>
             {
-                advise(Instead::AddressInUse)
+                Some(self.advise_on_address(id, worker, log_tail))
             }
             // The fact is the reason already.
             Cause::Fault(Fault::Unhealthy | Fault::Unanswered) => None,

@@ -10,6 +10,17 @@ const SAID_MAX: usize = 160;
 const COMMAND_MAX: usize = 120;
 
 impl Master {
+    /// What whoever asks for something is told of a service that ends.
+    pub(super) fn why_it_ends(&self) -> String {
+        match &self.fatal {
+            None => "the service is being stopped".to_owned(),
+            Some(report) => format!(
+                "the service ends, since the first generation did not get ready: {}",
+                report.reason
+            ),
+        }
+    }
+
     /// How it ends, why, and what to do next: whoever looks at the end of a log finds it there.
     pub(super) fn last_words(&self, code: u8) {
         let Some(report) = self.fatal.as_ref().filter(|_| code != 0) else {

@@ -208,6 +208,7 @@ impl Master {
         standing
             .chain(self.admin.trouble())
             .map(str::to_owned)
+            .chain(self.broken_sentences())
             .chain(self.nobody_serves())
             .collect()
     }

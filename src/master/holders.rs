@@ -23,7 +23,8 @@ pub(super) fn of_address(error: SocketError, config: Option<&Path>) -> String {
     error.with_known(|pid| known(pid, config)).to_string()
 }
 
-/// Why a runtime directory cannot be had. `elsewhere`: it was named by `--runtime-dir`.
+/// Why a runtime directory cannot be had. `elsewhere`: it was given, by `--runtime-dir` or `$RUNTIME_DIRECTORY`, and
+/// does not come from the service's name.
 pub(super) fn of_directory(error: &PathError, config: Option<&Path>, elsewhere: bool) -> String {
     let PathError::InUse {
         path,
@@ -102,6 +103,18 @@ fn known(pid: i32, config: Option<&Path>) -> Option<Known> {
             is_origin: true,
         });
     }
+    known_worker(pid)
+}
+
+/// What is known of a process of whose descriptors there may be too many to look at each; of a master by its name.
+pub(super) fn known_by_name(pid: i32, name: Option<&str>, config: Option<&Path>) -> Option<Known> {
+    match name {
+        Some("handover") => known(pid, config),
+        _ => known_worker(pid),
+    }
+}
+
+fn known_worker(pid: i32) -> Option<Known> {
     let name = worker_of(pid)?;
     Some(match master_above(pid) {
         Some((holder, directory)) => Known {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::environment::Templates;
 use super::notices::listen;
 use super::output::{self, Output, Pattern};
+use super::runtime_dir::NOTIFY;
 use super::worker::{ProbeListener, Worker};
 use super::{Input, Master};
 use crate::config::{PROBE, WorkerOutput};
@@ -19,7 +20,8 @@ use crate::process::{
     LaunchFailure, LaunchRequest, Launched, Mark, Pipes, Reader, Release, Resource, Stream, nonce,
     private_directory,
 };
-use crate::readiness::notify::{Socket, Store};
+use crate::readiness::Untaken;
+use crate::readiness::notify::Socket;
 use crate::sockets::own_listener;
 
 /// The first descriptor that a worker gets (sd_listen_fds(3)).
@@ -99,12 +101,15 @@ impl Master {
             probe: None,
             verdict: None,
             waits: false,
-            untaken: Vec::new(),
+            untaken: Untaken::default(),
             executed: None,
+            changed: Vec::new(),
+            search: super::taken::Search::default(),
             chatter: super::chatter::Chatter::default(),
         };
-        self.tell_of_changed_files(id, release);
+        worker.changed = self.tell_of_changed_files(id, release);
         self.inherit_store(id);
+        self.tell_of_left_out(id);
         if let Some(generation) = self.generations.get_mut(&id.generation) {
             generation.nonces.insert(nonce);
         }
@@ -209,7 +214,7 @@ impl Master {
     ) -> io::Result<Surroundings> {
         let owner = release.owner();
         private_directory(directory, owner)?;
-        let notify = Socket::bind(&directory.join("notify"), Some((owner.uid, owner.gid)))?;
+        let notify = Socket::bind(&directory.join(NOTIFY), Some((owner.uid, owner.gid)))?;
         if self.config().log.worker_output == WorkerOutput::Inherit {
             let (stdout, stderr) = output::inherited()?;
             return Ok(Surroundings {
@@ -282,9 +287,7 @@ impl Master {
         let listeners = listeners.map(|(it, listener)| (it.entry.name.clone(), listener.fd()));
         let own = worker.probe.as_ref().map(|own| &own.listener);
         let own = own.map(|own| (own.name().to_owned(), own.fd()));
-        let generation = self.generations.get(&id.generation);
-        let store = generation.and_then(|generation| generation.stores.get(&id.slot));
-        let stored = store.into_iter().flat_map(Store::iter);
+        let stored = self.stored_for(id);
         let stored = stored.map(|(name, fd)| (name.to_owned(), fd));
         listeners.chain(own).chain(stored).collect()
     }
@@ -300,7 +303,7 @@ impl Master {
         let mut set = |name: &str, value: String| env.push((name.into(), value.into()));
         set(
             "NOTIFY_SOCKET",
-            worker.directory.join("notify").display().to_string(),
+            worker.directory.join(NOTIFY).display().to_string(),
         );
         // What the fleet waits for, whatever the config says by now.
         let generation = self.fleet.generation(id.generation);
@@ -315,64 +318,6 @@ impl Master {
         set("HANDOVER_RELEASE", label.unwrap_or_default());
         set(Mark::Worker.variable(), worker.nonce.clone());
         env
-    }
-
-    /// A first life begins with what the active generation's same slot stored
-    /// so far; slots that vanish hand theirs to slot 0.
-    fn inherit_store(&mut self, id: WorkerId) {
-        let Some(active) = self.fleet.active().map(|active| active.number) else {
-            return;
-        };
-        if id.life > 0 || active == id.generation {
-            return;
-        }
-        let slots = self
-            .fleet
-            .generation(id.generation)
-            .map_or(1, |generation| generation.size);
-        let Some(predecessor) = self.generations.get_mut(&active) else {
-            return;
-        };
-        let mut inherited = Store::new();
-        let mut problems = Vec::new();
-        for (slot, store) in &mut predecessor.stores {
-            if *slot == id.slot || (id.slot == 0 && *slot >= slots) {
-                store.forget_hung_up();
-                match store.duplicate() {
-                    Ok(copy) => {
-                        let refused = copy.merge_into(&mut inherited);
-                        problems.extend(refused.iter().map(ToString::to_string));
-                    }
-                    Err(error) => problems.push(error.to_string()),
-                }
-            }
-        }
-        for problem in problems {
-            self.warn(format!(
-                "worker {id} does not inherit all that was stored: {problem}"
-            ));
-        }
-        if let Some(generation) = self.generations.get_mut(&id.generation) {
-            generation.stores.insert(id.slot, inherited);
-        }
-    }
-
-    /// A respawn runs what the paths hold now; people should know.
-    fn tell_of_changed_files(&mut self, id: WorkerId, release: ReleaseId) {
-        if id.life == 0 {
-            return;
-        }
-        let changed = self.releases.get(release).map(Release::changed_files);
-        let files: Vec<String> = changed.iter().flatten().map(ToString::to_string).collect();
-        let Some(generation) = self.generations.get_mut(&id.generation) else {
-            return;
-        };
-        if !files.is_empty() && !std::mem::replace(&mut generation.changed_told, true) {
-            self.tell(&Event::ReleaseChanged {
-                generation: id.generation,
-                files,
-            });
-        }
     }
 
     /// The launcher executed the program, or says why not.

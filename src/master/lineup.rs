@@ -99,7 +99,7 @@ impl Master {
             } => {
                 let index = listen.iter().position(|it| it.name == *listener);
                 let key = format!("listen[{}].address", index.unwrap_or_default());
-                ApiError::config(Faults(vec![loaded.fault(&key, fault, None)]))
+                ApiError::faults(&Faults(vec![loaded.fault(&key, fault, None)]))
             }
             SocketError::Environment(_) => ApiError::internal(error),
         })
@@ -234,7 +234,7 @@ impl Master {
             let mut view = listener_view((&listener.member(), listener), count);
             let with = self.fleet.generations().map(|held| held.number);
             let with = with.filter(|number| self.lineup_of(*number).has(listener));
-            view.note = Some(match with.last() {
+            let place = match with.last() {
                 Some(number) if number > active => {
                     format!("new with generation {number}, which is not active yet")
                 }
@@ -242,7 +242,11 @@ impl Master {
                     format!("not in the config any more: closed when generation {number} has ended")
                 }
                 None => "waits for its generation".to_owned(),
-            });
+            };
+            view.note = match listener.trouble() {
+                Some(trouble) => Some(format!("{place}; {trouble}")),
+                None => Some(place),
+            };
             views.push(view);
         }
         views

@@ -30,16 +30,15 @@ pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<(Release,
         faults.extend(wrong.0);
         Vec::new()
     });
-    let release = Release::resolve(plan(&loaded.config, sticky, file, sticky.label.clone()));
-    if let Err(unresolved) = &release {
-        let told = |error: &ResolveError| loaded.fault(error.key(), error.what(), error.hint());
-        faults.extend(unresolved.0.iter().map(told));
-    }
+    let plan = plan(&loaded.config, sticky, file, sticky.label.clone());
+    let (release, manner, wrong) = resolve(&loaded.config, plan);
+    let told = |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
+    faults.extend(wrong.iter().map(told));
     faults.extend(unix_paths(loaded));
     faults.extend(bounds_of_machine(loaded));
     faults.extend(hook_programs(loaded));
     faults.extend(super::access::faults(loaded));
-    if let Ok(release) = &release
+    if let Some(release) = &release
         && let (own, wanted) = (Owner::current(), release.owner())
         && own.uid != 0
         && own != wanted
@@ -53,19 +52,34 @@ pub(super) fn look_up_with(loaded: &Loaded, sticky: &Sticky) -> Result<(Release,
         let hint = "start handover as root, or leave the key out";
         faults.push(loaded.fault(key, what.to_owned(), Some(hint.to_owned())));
     }
-    let manner = match &release {
-        Ok(release) => Manner::with_errands(&loaded.config, release),
-        Err(_) => Ok(Manner::of(&loaded.config)),
-    };
-    let manner = manner.map_err(|wrong| {
-        let told =
-            |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
-        faults.extend(wrong.iter().map(told));
-    });
     match (release, manner) {
-        (Ok(release), Ok(manner)) if faults.is_empty() => Ok((release, manner)),
+        (Some(release), Some(manner)) if faults.is_empty() => Ok((release, manner)),
         _ => Err(Faults::in_order(faults)),
     }
+}
+
+/// The release and the programs that are asked about it, as far as they are there, and what is wrong with the others, by
+/// the key that names it.
+pub(super) fn resolve(
+    config: &Config,
+    plan: Plan,
+) -> (
+    Option<Release>,
+    Option<Manner>,
+    Vec<(&'static str, ResolveError)>,
+) {
+    let mut wrong = Vec::new();
+    let release = Release::resolve(plan.clone()).map_err(|unresolved| {
+        let told = |error: ResolveError| (error.key(), error);
+        wrong.extend(unresolved.0.into_iter().map(told));
+    });
+    let whole = release.as_ref().map_or(&plan, Release::plan);
+    let manner = Manner::with_errands(config, whole).map_err(|errands| {
+        // Where, as whom and with what they would run is told of the command already.
+        let is_own = |error: &ResolveError| release.is_ok() || error.is_of_program();
+        wrong.extend(errands.into_iter().filter(|(_, error)| is_own(error)));
+    });
+    (release.ok(), manner.ok(), wrong)
 }
 
 /// What [`look_up`] finds of the keys that are sound, in a config that has other faults.
@@ -77,16 +91,41 @@ pub fn look_up_sound(loaded: &Loaded) -> Vec<Fault> {
         "app.env_file",
         "app.inherit_env",
     ];
+    const PROGRAMS: [&str; 3] = ["app.command", "ready.on", "health.check"];
     let wrong = |key: &&str| loaded.is_said(key) && !loaded.is_sound(key);
     let misled = OF_COMMAND.iter().any(wrong);
     let trusted = |fault: &Fault| {
         let key = fault.key.as_deref();
-        key.is_some_and(|key| loaded.is_sound(key) && !(misled && key == "app.command"))
+        key.is_some_and(|key| loaded.is_sound(key) && !(misled && PROGRAMS.contains(&key)))
     };
     match look_up(loaded) {
         Ok(_) => Vec::new(),
         Err(faults) => faults.0.into_iter().filter(trusted).collect(),
     }
+}
+
+/// A script that is not there, of an interpreter that is. Not refused: an interpreter may look elsewhere, too.
+pub fn missing_script(loaded: &Loaded) -> Option<Fault> {
+    let app = &loaded.config.app;
+    let script = config::script_of(&app.command)?;
+    let directory = app
+        .directory
+        .clone()
+        .unwrap_or_else(|| Path::new(".").into());
+    let directory = directory.canonicalize().ok()?;
+    let path = directory.join(script);
+    if !loaded.is_sound("app.command") || !matches!(path.try_exists(), Ok(false)) {
+        return None;
+    }
+    let what = format!("{}: there is no such file", path.display());
+    let hint = match Path::new(script).is_relative() {
+        true => format!(
+            "correct the path: it is relative to the working directory {}",
+            directory.display()
+        ),
+        false => "correct the path".to_owned(),
+    };
+    Some(loaded.fault("app.command", what, Some(hint)))
 }
 
 /// Bounds that nobody could set on this machine. Whether handover itself may is shown by a start: a unit is delegated,

@@ -20,6 +20,7 @@ impl Master {
         families.push(self.worker_restarts());
         families.push(draining_connections(&status));
         families.push(listener_queues(&status));
+        families.push(self.broken_listeners());
         families
     }
 

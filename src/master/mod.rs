@@ -48,6 +48,8 @@
 //! | `fatal` | the last line of a master whose first generation never got ready |
 //! | `binding` | listeners are bound by a thread, one call after the other |
 //! | `listeners` | repairs of listeners |
+//! | `reach` | listeners that no client gets through |
+//! | `unserved` | that no worker is ready, for how long |
 //! | `lineup` | which listeners a generation has |
 //! | `status` | what `status` says |
 //! | `metrics` | what the metrics say |
@@ -63,6 +65,7 @@ mod asking;
 mod baking;
 mod binding;
 mod calls;
+mod changed;
 mod chatter;
 mod count;
 mod counting;
@@ -90,6 +93,7 @@ mod output;
 mod outside;
 mod probing;
 mod program;
+mod reach;
 mod releases;
 mod request;
 mod room;
@@ -102,9 +106,12 @@ mod state_dir;
 mod status;
 mod steps;
 mod sticky;
+mod stores;
+mod taken;
 mod tally;
 mod turn;
 mod unanswered;
+mod unserved;
 mod usage;
 mod watching;
 mod worker;
@@ -134,7 +141,7 @@ use sentence::Told;
 use watching::Watching;
 use worker::{GenerationInfo, Workers};
 
-pub use lookup::{look_up, look_up_sound};
+pub use lookup::{look_up, look_up_sound, missing_script};
 pub use start::{Early, Start, run};
 
 /// What tasks tell the loop.
@@ -153,6 +160,8 @@ enum Input {
     Asked(asking::Question, asking::Reply),
     /// What was left of this generation, outside its workers' groups, was ended.
     Swept(GenerationNumber, io::Result<Swept>),
+    /// Who has the address that this worker could not bind.
+    Taken(WorkerId, taken::Search),
     /// The command of this hook came to its end.
     Hook(hooks::RunId, Done),
     /// Something may have happened to the runtime directory.
@@ -232,6 +241,8 @@ struct Master {
     upgrades: tally::Tally,
     /// Workers started again inside a generation.
     restarts: u64,
+    /// Since when no worker is ready although a generation is active.
+    unserved_since: Option<Instant>,
     /// Set when the fleet is done: the exit code.
     finished: Option<u8>,
     /// Why the first generation never got ready.

@@ -12,7 +12,10 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
         Some(Errno::NOSPC | Errno::DQUOT) => "; make room there",
         Some(Errno::ROFS) => "; the file system is read-only: mount it writable",
         Some(Errno::ACCESS | Errno::PERM) => "; the master's user may not write there",
-        _ => "; is the file system full or read-only?",
+        Some(Errno::NOTDIR | Errno::EXIST) => "; something else is in its place: remove that",
+        Some(_) => "; is the file system full or read-only?",
+        // What is ours to say is said.
+        None => "",
     }
 }
 
@@ -40,6 +43,7 @@ mod tests {
             (Errno::NFILE, "fs.file-max"),
             (Errno::NOSPC, "make room"),
             (Errno::ROFS, "is read-only:"),
+            (Errno::NOTDIR, "in its place"),
             (Errno::IO, "full or read-only?"),
         ] {
             let bare = io::Error::from(errno);
@@ -47,5 +51,7 @@ mod tests {
             let named = io::Error::new(bare.kind(), Named(bare));
             assert!(hint(&named).contains(part), "{named}: {}", hint(&named));
         }
+        let ours = io::Error::new(io::ErrorKind::InvalidInput, "a path is too long");
+        assert_eq!(hint(&ours), "");
     }
 }

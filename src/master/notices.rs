@@ -1,7 +1,6 @@
 //! What workers say on their notify sockets.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -10,8 +9,8 @@ use tokio::time::sleep;
 use super::{Input, Master};
 use crate::control::{Count, Event};
 use crate::fleet::{self, Fault, WorkerId};
-use crate::process::{is_descendant, is_scarce};
-use crate::readiness::notify::{Datagram, Message, StoreChange};
+use crate::process::is_descendant;
+use crate::readiness::notify::{Datagram, Message};
 
 /// How long a notify socket rests that could not be read: memory that is short comes back.
 const REST: Duration = Duration::from_millis(100);
@@ -40,9 +39,6 @@ where
         }
     }
 }
-
-/// Kept for starting workers and for callers: what workers store must not take the last ones.
-const DESCRIPTORS_RESERVED: u64 = 256;
 
 impl Master {
     /// The notify socket of this worker cannot be read at the moment.
@@ -73,7 +69,7 @@ impl Master {
     }
 
     /// Tells what a worker sent, unless it has said too much of late: then it is counted, and the count is told.
-    fn mention(&mut self, id: WorkerId, event: Event) {
+    pub(super) fn mention(&mut self, id: WorkerId, event: Event) {
         if let Some(worker) = self.workers.get_mut(id)
             && !worker.chatter.may_speak(Instant::now())
         {
@@ -196,28 +192,6 @@ impl Master {
         use crate::config::ReadyOn;
         let manner = self.manner(id.generation);
         matches!(manner.ready.on, ReadyOn::Auto | ReadyOn::Notify)
-    }
-
-    fn store(&mut self, id: WorkerId, datagram: &mut Datagram) {
-        let Some(generation) = self.generations.get_mut(&id.generation) else {
-            return;
-        };
-        let scarce = |fd: &OwnedFd| is_scarce(fd.as_fd(), DESCRIPTORS_RESERVED);
-        if datagram.fds.iter().any(scarce) {
-            datagram.fds.clear();
-            let message = format!(
-                "worker {id} sent a descriptor, but handover has hardly any left and closed it: raise its \
-                 limit (LimitNOFILE=, ulimit -Hn)"
-            );
-            return self.mention(id, Event::Warning { message });
-        }
-        let store = generation.stores.entry(id.slot).or_default();
-        for change in store.apply(datagram) {
-            if let StoreChange::Refused(refused) = change {
-                let message = format!("worker {id} asked to store a descriptor: {refused}");
-                self.mention(id, Event::Warning { message });
-            }
-        }
     }
 
     /// `MAINPID=`: another process of the worker's tree is the worker now, once

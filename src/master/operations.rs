@@ -49,6 +49,22 @@ impl Operations {
         (id, receiver)
     }
 
+    /// What was refused before it began: whoever looks for it finds it among the others.
+    pub(super) fn refused(
+        &mut self,
+        kind: OperationKind,
+        by: Caller,
+        label: Option<String>,
+        (reason, hint): (String, Option<String>),
+    ) {
+        let (id, _) = self.begin(kind, by, label);
+        self.update(id, |view| {
+            view.hint = hint;
+            view.end(OperationResult::Refused, Some(reason));
+        });
+        self.settle();
+    }
+
     pub(super) fn update(&mut self, id: OperationId, change: impl FnOnce(&mut OperationView)) {
         if let Some(sender) = self.live.get(&id) {
             sender.send_modify(change);
@@ -140,10 +156,13 @@ impl Operations {
 
     /// The last upgrade, reload or rollback that ended.
     pub(super) fn last_upgrade(&self) -> Option<OperationView> {
-        // A call that was refused changed nothing: what was before it is still the last.
+        // A call that was refused changed nothing, and so did a reload without news: what was before is still the last.
         let refused = [OperationResult::Refused, OperationResult::Superseded].map(Some);
         let makes_generations = |view: &OperationView| {
-            is_rollout(view.kind) && view.is_ended() && !refused.contains(&view.result)
+            is_rollout(view.kind)
+                && view.is_ended()
+                && !view.unchanged
+                && !refused.contains(&view.result)
         };
         self.history().into_iter().find(makes_generations)
     }
@@ -174,6 +193,12 @@ mod tests {
         ended(OperationKind::Upgrade, OperationResult::Refused);
         ended(OperationKind::Reload, OperationResult::Superseded);
         ended(OperationKind::Scale, OperationResult::Done);
+        let by = Caller { uid: 0, pid: 1 };
+        let (same, _) = operations.begin(OperationKind::Reload, by, None);
+        operations.update(same, |view| {
+            (view.to, view.unchanged) = (Some(1), true);
+            view.end(OperationResult::Done, None);
+        });
         assert!(failed.is_some());
         let last = |operations: &Operations| operations.last_upgrade().map(|view| view.id);
         assert_eq!(last(&operations), failed);

@@ -37,7 +37,7 @@ impl Manner {
     /// What is wrong with them, by the key that names them.
     pub(super) fn with_errands(
         config: &Config,
-        release: &Release,
+        plan: &Plan,
     ) -> Result<Self, Vec<(&'static str, ResolveError)>> {
         let mut manner = Self::of(config);
         let ready = match &config.ready.on {
@@ -52,7 +52,7 @@ impl Manner {
             let plan = Plan {
                 argv: words.clone(),
                 label: None,
-                ..release.plan().clone()
+                ..plan.clone()
             };
             let found = Release::resolve(plan);
             let told = |error| (key, error);

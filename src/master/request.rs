@@ -14,7 +14,7 @@ use super::lookup;
 use super::operations::FIRST;
 use super::releases::Manner;
 use super::sticky::Sticky;
-use crate::config::{self, Config, ReadyOn, Workers};
+use crate::config::{self, Config, Faults, Loaded, ReadyOn, Workers};
 use crate::control::view::{OperationKind, OperationState, OperationView};
 use crate::control::{
     ApiError, Caller, Count, ErrorKind, Event, OperationRequest, Timestamp, UpgradeRequest,
@@ -33,18 +33,35 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 const LABEL_BYTES_MAX: usize = 256;
 
 impl Master {
-    /// Begins, queues or joins what is asked; an error changes nothing.
+    /// Begins, queues or joins what is asked; an error changes nothing, and stands in the history.
     pub(super) fn start_operation(
+        &mut self,
+        request: OperationRequest,
+        by: Caller,
+    ) -> Result<watch::Receiver<OperationView>, ApiError> {
+        let kind = request.kind();
+        let label = match &request {
+            OperationRequest::Upgrade(upgrade) => upgrade.label.clone(),
+            _ => None,
+        };
+        let begun = self.begin_operation(request, by);
+        if let Err(error) = &begun
+            && matches!(error.kind, ErrorKind::Refused | ErrorKind::Config)
+        {
+            let told = (error.in_a_line(), error.hint.clone());
+            self.operations.refused(kind, by, label, told);
+        }
+        begun
+    }
+
+    fn begin_operation(
         &mut self,
         request: OperationRequest,
         by: Caller,
     ) -> Result<watch::Receiver<OperationView>, ApiError> {
         let ending = matches!(self.fleet.stage(), Stage::Stopping | Stage::Finished);
         if ending && !matches!(request, OperationRequest::Stop { .. }) {
-            return Err(ApiError::new(
-                ErrorKind::Stopping,
-                "the service is being stopped",
-            ));
+            return Err(ApiError::new(ErrorKind::Stopping, self.why_it_ends()));
         }
         let kind = request.kind();
         match request {
@@ -121,7 +138,7 @@ impl Master {
         upgrade: &UpgradeRequest,
         by: Caller,
     ) -> Result<(Asked, Arrangement), ApiError> {
-        let loaded = config::load(&self.sources).map_err(|faults| ApiError::config(&faults))?;
+        let loaded = config::load(&self.sources).map_err(|faults| ApiError::faults(&faults))?;
         self.refuse_unfit(&loaded)?;
         let ends = self.what_ends(kind, upgrade, &loaded.config);
         let mut sticky = match upgrade.from_config {
@@ -129,7 +146,7 @@ impl Master {
             false => self.sticky_for(&loaded.config),
         };
         let file = lookup::environment_file(&loaded, upgrade.env_file.as_deref())
-            .map_err(|faults| ApiError::config(&faults))?;
+            .map_err(|faults| ApiError::faults(&faults))?;
         if upgrade.command.is_some() || !upgrade.env.is_empty() {
             sticky.by = Some((by, Timestamp::now()));
             sticky.label = None;
@@ -138,10 +155,11 @@ impl Master {
         sticky.command = upgrade.command.clone().or(sticky.command);
         sticky.env.extend(upgrade.env.clone());
         let plan = lookup::plan(&loaded.config, &sticky, file, upgrade.label.clone());
-        let release =
-            Release::resolve(plan).map_err(|error| ApiError::refused(error.to_string()))?;
-        let manner = Manner::with_errands(&loaded.config, &release).map_err(no_errand)?;
-        let lacking = groups::survey(&loaded).map_err(|faults| ApiError::config(&faults))?;
+        let (release, manner) = match lookup::resolve(&loaded.config, plan) {
+            (Some(release), Some(manner), _) => (release, manner),
+            (_, _, wrong) => return Err(unresolved(&loaded, &sticky, &wrong)),
+        };
+        let lacking = groups::survey(&loaded).map_err(|faults| ApiError::faults(&faults))?;
         let arrangement = self.arrange(&loaded)?;
         let kind = match kind {
             OperationKind::Reload => Kind::Reload,
@@ -322,11 +340,24 @@ fn label_fault(label: &str) -> Option<String> {
     }
 }
 
-/// The program of a probe cannot be used.
-fn no_errand(wrong: Vec<(&'static str, ResolveError)>) -> ApiError {
-    let told = |(key, error): &(&str, ResolveError)| format!("{key}: {error}");
-    let told: Vec<String> = wrong.iter().map(told).collect();
-    ApiError::refused(told.join("; "))
+/// What a release needs is missing: at its place in the config, unless the command is another than the config's.
+fn unresolved(
+    loaded: &Loaded,
+    sticky: &Sticky,
+    wrong: &[(&'static str, ResolveError)],
+) -> ApiError {
+    let is_asked = |(key, _): &(&str, ResolveError)| *key == "app.command";
+    if sticky.command.is_some() && wrong.iter().any(is_asked) {
+        let told = wrong.iter().map(|(_, error)| error.to_string());
+        return ApiError::refused(told.collect::<Vec<_>>().join("\n"));
+    }
+    let told = |(key, error): &(&str, ResolveError)| loaded.fault(key, error.what(), error.hint());
+    let faults = Faults::in_order(wrong.iter().map(told).collect());
+    // Not the config is wrong: what it names may come yet.
+    ApiError {
+        kind: ErrorKind::Refused,
+        ..ApiError::faults(&faults)
+    }
 }
 
 /// Who is seen to wait on its listeners is ready at once, unless it must be healthy too. Else nobody knows what a

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::access::Access;
 use super::{Input, Master};
+use crate::config::WORKERS_MAX;
 use crate::control::ControlDoor;
 use crate::control::paths::{self, PathError};
 use crate::fleet::WorkerId;
@@ -27,6 +28,13 @@ const SETTLE: Duration = Duration::from_millis(200);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
+/// The directory of the workers' own directories.
+const WORKERS: &str = "workers";
+/// The directory of what keeps unix listeners from being removed.
+const LISTENERS: &str = "listeners";
+/// A worker's notify socket, in its own directory.
+pub(super) const NOTIFY: &str = "notify";
+
 /// The master's runtime directory, held by a lock.
 pub(super) struct RuntimeDir {
     held: paths::RuntimeDir,
@@ -40,7 +48,12 @@ pub(super) struct RuntimeDir {
 impl RuntimeDir {
     /// Takes the directory; what workers of a dead master left in it goes.
     pub(super) fn take(path: &Path, name: &str, config: Option<&Path>) -> Result<Self, PathError> {
+        // Now, and not when a worker is started again or the tenth generation comes.
+        paths::check_length(path, &longest_socket())?;
         let mut held = paths::prepare(path, name)?;
+        if held.is_new() {
+            refuse_what_others_have(&held)?;
+        }
         // Only others read it, and they do without.
         drop(held.tell_config(config));
         let runtime = Self {
@@ -51,7 +64,7 @@ impl RuntimeDir {
         };
         // A leftover that cannot be removed shows when its name is needed.
         drop(fs::remove_dir_all(runtime.workers()));
-        drop(fs::remove_dir_all(runtime.listeners()));
+        runtime.remove_listeners();
         Ok(runtime)
     }
 
@@ -64,7 +77,7 @@ impl RuntimeDir {
         let mut unusable = Vec::new();
         for (place, path) in paths.iter().enumerate() {
             match Self::take(path, name, config) {
-                Err(error) if error.is_not_writable() && place + 1 < paths.len() => {
+                Err(error) if error.is_of_the_place() && place + 1 < paths.len() => {
                     unusable.push(error.to_string());
                 }
                 Err(error) => return Err(error),
@@ -93,18 +106,27 @@ impl RuntimeDir {
     pub(super) fn bind_control(&mut self) -> io::Result<ControlDoor> {
         let Access { mode, admitted } = self.access.clone();
         let group = admitted.group.as_ref().map(|group| group.gid);
-        let listener = self.held.bind_control_as(mode, group)?;
+        let listener = self.held.bind_control_as(mode, group);
+        let listener = listener.map_err(io::Error::other)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;
         Ok(ControlDoor::new(listener, admitted))
     }
 
     fn workers(&self) -> PathBuf {
-        self.path().join("workers")
+        self.path().join(WORKERS)
     }
 
     /// Where the sockets room keeps second names of unix listeners.
     pub(super) fn listeners(&self) -> PathBuf {
-        self.path().join("listeners")
+        self.path().join(LISTENERS)
+    }
+
+    /// Whatever it is.
+    fn remove_listeners(&self) {
+        let listeners = self.listeners();
+        if fs::remove_dir_all(&listeners).is_err() {
+            drop(fs::remove_file(listeners));
+        }
     }
 
     /// Why those who may give orders cannot, if that is so.
@@ -114,18 +136,14 @@ impl RuntimeDir {
 
     /// The private directory of one worker.
     pub(super) fn worker(&self, id: WorkerId) -> PathBuf {
-        let name = match id.life {
-            0 => id.to_string(),
-            life => format!("{id}-{life}"),
-        };
-        self.workers().join(name)
+        self.workers().join(name_of(id))
     }
 
     /// Makes the directories that the master alone fills: others may pass
     /// through to their own, and list nothing.
-    pub(super) fn make_rooms(&self) -> io::Result<()> {
-        paths::make_directory(&self.workers(), 0o711)?;
-        paths::make_directory(&self.listeners(), 0o700).map(drop)
+    pub(super) fn make_rooms(&self) -> Result<(), PathError> {
+        paths::make_room(&self.workers(), 0o711, "its workers")?;
+        paths::make_room(&self.listeners(), 0o700, "its listeners")
     }
 
     /// Makes runtime directory and rooms again if somebody removed them.
@@ -181,9 +199,43 @@ impl RuntimeDir {
             return;
         }
         drop(fs::remove_dir_all(self.workers()));
-        drop(fs::remove_dir_all(self.listeners()));
+        self.remove_listeners();
         drop(fs::remove_file(paths::control_socket(self.path())));
     }
+}
+
+/// What the private directory of a worker is called.
+fn name_of(id: WorkerId) -> String {
+    match id.life {
+        0 => id.to_string(),
+        life => format!("{id}-{life}"),
+    }
+}
+
+/// The longest path of a socket below a runtime directory: workers are started again, and generations come, without end.
+fn longest_socket() -> String {
+    let last = WorkerId {
+        generation: u32::MAX,
+        // Not one less: whoever stands in for a worker that still drains has a slot above.
+        slot: WORKERS_MAX,
+        life: u32::MAX,
+    };
+    format!("{WORKERS}/{}/{NOTIFY}", name_of(last))
+}
+
+/// What is in the master's rooms goes at a start: in a directory that no master ever had it is somebody else's.
+fn refuse_what_others_have(held: &paths::RuntimeDir) -> Result<(), PathError> {
+    for room in [WORKERS, LISTENERS] {
+        let path = held.path().join(room);
+        // A link is removed, and not what it leads to.
+        let is_one = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        let mut entries = fs::read_dir(&path).into_iter().flatten();
+        if is_one && entries.next().is_some() {
+            held.forget();
+            return Err(PathError::NotOurs { path });
+        }
+    }
+    Ok(())
 }
 
 impl Master {
@@ -248,5 +300,29 @@ impl Master {
             ));
         }
         self.runtime.trouble = Some((why, after));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_too_long_is_told_and_the_next_one_taken() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let long = folder.path().join("x".repeat(64));
+        let short = folder.path().join("run");
+        let places = [long.clone(), short.clone()];
+        let (taken, told) = RuntimeDir::take_first(&places, "web", None).expect("the second");
+        assert_eq!(taken.path(), short);
+        let told = told.join("\n");
+        for part in [
+            &format!("{} is ", long.display()),
+            "at most 64 work",
+            &format!("the runtime directory is {}", short.display()),
+        ] {
+            assert!(told.contains(part), "{part:?} is not in {told}");
+        }
+        assert!(!long.exists());
     }
 }

@@ -142,6 +142,9 @@ impl Master {
             };
             parts.insert(at, part);
         }
+        if !parts.is_empty() {
+            parts.extend(self.broken_sentences());
+        }
         match parts.is_empty() {
             true => "nothing runs".to_owned(),
             false => parts.join("; "),

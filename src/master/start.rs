@@ -85,12 +85,12 @@ pub struct Start {
     pub state_dir: Option<PathBuf>,
 }
 
-/// Why a master did not start: the exit code and what to say.
+/// Why a master did not start: the exit code and what to say, "error:" included.
 struct Refusal(u8, String);
 
 impl Refusal {
     fn failed(what: impl Display) -> Self {
-        Self(FAILED, what.to_string())
+        Self(FAILED, format!("error: {what}"))
     }
 
     /// A broken file of variables is a broken config; what is not there may come yet.
@@ -100,7 +100,7 @@ impl Refusal {
             true => FAILED,
             false => BAD_CONFIG,
         };
-        Self(code, faults.to_string())
+        Self(code, faults.errors())
     }
 }
 
@@ -110,11 +110,7 @@ pub fn run(early: Early, start: Start) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Refusal(code, message)) => {
             // Nobody may be there to read it.
-            drop(writeln!(
-                io::stderr(),
-                "error: {}",
-                visible(message.trim_end())
-            ));
+            drop(writeln!(io::stderr(), "{}", visible(message.trim_end())));
             ExitCode::from(code)
         }
     }
@@ -122,13 +118,14 @@ pub fn run(early: Early, start: Start) -> ExitCode {
 
 fn prepare_and_run(early: Early, start: Start) -> Result<u8, Refusal> {
     let loaded =
-        config::load(&start.sources).map_err(|faults| Refusal(BAD_CONFIG, faults.to_string()))?;
+        config::load(&start.sources).map_err(|faults| Refusal(BAD_CONFIG, faults.errors()))?;
     require_pidfds().map_err(Refusal::failed)?;
     let name = config::service_name(&loaded.config, start.sources.file.as_deref());
-    let elsewhere = start.runtime_dir.is_some();
+    let of_env = Places::from_env();
+    let elsewhere = start.runtime_dir.is_some() || of_env.given().is_some();
     let places = match start.runtime_dir {
         Some(directory) => vec![directory],
-        None => Places::from_env().all_for(&name),
+        None => of_env.all_for(&name),
     };
     let file = start.sources.file.clone();
     let (mut runtime, told) =
@@ -193,11 +190,14 @@ fn first_release(loaded: &Loaded, request: &Overrides) -> Result<(Release, Manne
     let sticky = request.sticky_of(&loaded.config);
     look_up_with(loaded, &sticky).map_err(|faults| match request.sentence(&sticky) {
         None => Refusal::lacking(faults),
-        Some(sentence) => Refusal::failed(format!(
-            "{}\n{sentence}; to run the config's own again, remove {}",
-            faults.to_string().trim_end(),
-            request.file().unwrap_or_default().display()
-        )),
+        Some(sentence) => {
+            let sentence = format!(
+                "{}\n{sentence}; to run the config's own again, remove {}",
+                faults.errors(),
+                request.file().unwrap_or_default().display()
+            );
+            Refusal(FAILED, sentence)
+        }
     })
 }
 
@@ -296,6 +296,7 @@ fn assemble(mut parts: Parts) -> io::Result<(Master, turn::Sources, JoinHandle<(
         elsewhere,
         upgrades: super::tally::Tally::default(),
         restarts: 0,
+        unserved_since: None,
         finished: None,
         fatal: None,
     };

@@ -64,19 +64,6 @@ impl Master {
         }
     }
 
-    /// That the active generation has no worker that is ready, nor any other: `/readyz` says no, too.
-    pub(super) fn nobody_serves(&self) -> Option<String> {
-        if self.fleet.stage() != Stage::Serving || self.fleet.is_serving() {
-            return None;
-        }
-        let active = self.fleet.active()?;
-        Some(format!(
-            "nobody serves: 0 of {} of generation {} are ready",
-            crate::control::Count(active.wanted(), "worker"),
-            active.number
-        ))
-    }
-
     fn generation_view(&self, held: &Generation, count: Option<&Count>) -> GenerationView {
         let info = self.generations.get(&held.number);
         let release = self.releases.get(held.release);
@@ -167,7 +154,11 @@ pub(super) fn listener_view(
         backlog: listener.backlog(),
         queue: count.and_then(|count| count.queues.get(listener.name()).copied()),
         ready: member.entry.ready,
-        note: listener.overlap_note().map(str::to_owned),
+        broken: listener.trouble().is_some(),
+        note: listener
+            .trouble()
+            .or(listener.overlap_note())
+            .map(str::to_owned),
     }
 }
 

@@ -90,6 +90,7 @@ impl Master {
             Input::Group(notice) => self.on_group(notice),
             Input::Asked(question, reply) => self.on_asked(&question, reply),
             Input::Swept(generation, swept) => self.on_swept(generation, swept),
+            Input::Taken(id, found) => self.on_taken(id, found),
             Input::Hook(id, done) => self.on_hook_done(id, &done),
             Input::RuntimeDir => self.mend_runtime(),
             Input::Counted(counter, count) => self.on_counted(counter, count),
@@ -133,6 +134,7 @@ impl Master {
             }
         }
         self.look_at_hooks();
+        self.look_who_serves();
         self.operations.settle();
         self.releases.keep(self.fleet.releases_in_use());
         self.tell_systemd();

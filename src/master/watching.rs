@@ -18,14 +18,16 @@ use crate::fleet::{self, GenerationNumber, WorkerId};
 use crate::process::Release;
 use crate::readiness::notify::Store;
 use crate::readiness::{
-    Advice, Astray, Instead, Observer, Schedule, Sight, Wanted, advise, foreign_listeners,
-    shell_named,
+    Advice, Astray, Instead, Observer, Schedule, Sight, Untaken, Wanted, advise, shell_named,
 };
 use crate::sockets::{Listener, Member};
 
 /// When a worker that is not ready is asked for the first time where else it
 /// listens; later ever more seldom.
 const ELSEWHERE_FIRST: Duration = Duration::from_millis(300);
+
+/// A round of looks ends after this, and the next one goes on there: the loop has more to do.
+const ROUND_MAX: Duration = Duration::from_millis(2);
 
 /// How much of a shell's script is read for advice, in bytes.
 const SCRIPT_MAX: u64 = 64 * 1024;
@@ -70,12 +72,12 @@ impl Watching {
     }
 
     /// The listeners that this worker was never seen to take.
-    pub(super) fn untaken(&self, id: WorkerId) -> Vec<Wanted> {
+    pub(super) fn untaken(&self, id: WorkerId) -> Untaken {
         let observer = self
             .watched
             .get(&id)
             .and_then(|watched| watched.observer.as_ref());
-        observer.map_or_else(Vec::new, |observer| observer.untaken().cloned().collect())
+        observer.map_or_else(Untaken::default, Observer::untaken)
     }
 
     pub(super) fn forget(&mut self, id: WorkerId) {
@@ -241,15 +243,22 @@ impl Master {
         if self.watching.next_round.is_none_or(|due| due > now) {
             return;
         }
-        let round = self.watching.round();
+        let mut round = self.watching.round();
         let before = thread_time();
+        let mut looked = 0;
         for id in &round {
+            // How many fit was reckoned by what looks cost until now.
+            if looked > 0 && now.elapsed() >= ROUND_MAX {
+                break;
+            }
+            looked += 1;
             let watched = self.watching.watched.get_mut(id);
             let observer = watched.and_then(|watched| watched.observer.as_mut());
             if let Some(sight) = observer.map(|observer| observer.look(now)) {
                 self.on_sight(*id, sight, now);
             }
         }
+        round.truncate(looked);
         let cost = thread_time().saturating_sub(before);
         let watching = &mut self.watching;
         let after = Instant::now();
@@ -395,7 +404,10 @@ impl Master {
         if let Some(own) = worker.and_then(|worker| worker.probe.as_ref()) {
             given.push(wanted_of((&own.listener.member(), &own.listener)));
         }
-        let foreign = foreign_listeners(pid, &given);
+        let watched = self.watching.watched.get_mut(&id);
+        let observer = watched.and_then(|watched| watched.observer.as_mut());
+        let foreign = observer.map(|observer| observer.foreign_listeners(&given));
+        let foreign = foreign.unwrap_or_default();
         if let Some(foreign) = foreign.first() {
             let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);
             self.tell_elsewhere(id, advice);

@@ -14,12 +14,13 @@ use super::groups::is_populated;
 use super::lineup::Lineup;
 use super::output::Output;
 use super::releases::Manner;
+use super::taken::Search;
 use crate::config::Config;
 use crate::control::Timestamp;
 use crate::fleet::{ReleaseId, WorkerId};
 use crate::process::{Child, Exit, Group, Reader};
 use crate::readiness::notify::{Socket, Store};
-use crate::readiness::{Advice, Wanted};
+use crate::readiness::{Advice, Untaken};
 use crate::sockets::Listener;
 
 /// Outputs of workers that are gone, for `logs`.
@@ -68,9 +69,13 @@ pub(super) struct Worker {
     /// It was told that it is not well and is not replaced yet.
     pub(super) waits: bool,
     /// The listeners that it was never seen to wait on, as it was given up before it was ready.
-    pub(super) untaken: Vec<Wanted>,
+    pub(super) untaken: Untaken,
     /// What it executed as it was given up before it was ready: afterwards nobody can see that.
     pub(super) executed: Option<PathBuf>,
+    /// What of its release had changed on disk when it was started, in words.
+    pub(super) changed: Vec<String>,
+    /// Who has the address that it could not bind.
+    pub(super) search: Search,
     /// What of its notifications the log is spared.
     pub(super) chatter: Chatter,
 }

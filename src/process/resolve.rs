@@ -92,6 +92,11 @@ impl ResolveError {
         }
     }
 
+    /// It is about the program itself, not about where, as whom and with what it would run.
+    pub fn is_of_program(&self) -> bool {
+        self.key() == "app.command"
+    }
+
     /// What is wrong.
     pub fn what(&self) -> String {
         match self {

@@ -1,16 +1,20 @@
 //! The line that helps the author of a worker that cannot take its socket.
 
-use super::evidence::Wanted;
+use super::evidence::{Untaken, Wanted};
 use super::foreign::Foreign;
+
+const WHO_LISTENS: &str = "`ss -lntup` shows who listens where";
 
 /// Whether a worker's last lines of output say that its address was taken.
 pub fn says_address_in_use(lines: impl IntoIterator<Item: AsRef<str>>) -> bool {
     // glibc, Go, Rust, Python, Ruby, PHP: "address already in use" in some case; node:
     // EADDRINUSE; Java: "Address already in use" or "Address in use"; ports of Windows programs.
-    const SAYINGS: [&str; 5] = [
+    const SAYINGS: [&str; 6] = [
         "address already in use",
         "eaddrinuse",
         "address in use",
+        // gunicorn
+        "connection in use",
         "only one usage of each socket address",
         "port is already in use",
     ];
@@ -43,8 +47,25 @@ pub enum Instead<'a> {
     ListensOn(&'a Foreign),
     /// It ended because its address was taken: by the very socket that it was given.
     AddressInUse,
+    /// It ended because its address was taken by somebody else.
+    TakenBy(&'a Taken),
+    /// It ended because an address was taken, and nobody knows which.
+    SomethingInUse,
     /// Nothing that could be seen on these, until `ready.timeout`; on all where there is none.
-    Nothing(&'a [Wanted]),
+    Nothing(&'a Untaken),
+}
+
+/// Who has the address that a worker wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The address that it named, or what its command names: `127.0.0.1:3000`, `port 3000`.
+    pub named: String,
+    /// Whether the program itself said so.
+    pub said: bool,
+    /// `python3 (pid 812) listens on 0.0.0.0:3000`
+    pub by: String,
+    /// What to do about that.
+    pub remedy: String,
 }
 
 /// A worker that does not serve the sockets that it was given.
@@ -86,19 +107,41 @@ pub fn advise(astray: &Astray<'_>) -> Advice {
         Instead::AddressInUse => format!(
             "{program} (pid {pid}) ended because its address is in use: handover holds {given} and passes it on"
         ),
-        Instead::Nothing(untaken) if takes_some(astray) => {
-            let (taken, untaken) = (others(wanted, untaken), listed(untaken));
-            format!(
-                "it takes {} and not {untaken}, on which no thread of it ever waited",
-                listed(&taken)
-            )
+        Instead::TakenBy(Taken {
+            named,
+            said: true,
+            by,
+            ..
+        }) => {
+            format!("{program} (pid {pid}) ended because {named} is in use: {by}")
         }
-        Instead::Nothing(_) => format!("no thread of it ever waited on {given}"),
+        Instead::TakenBy(Taken { named, by, .. }) => format!(
+            "{program} (pid {pid}) ended because an address that it binds is in use; its command names {named}, and {by}"
+        ),
+        Instead::SomethingInUse => format!(
+            "{program} (pid {pid}) ended because an address that it binds is in use, and it did not say which"
+        ),
+        Instead::Nothing(untaken) => not_taken(astray, untaken),
     };
     Advice {
         fact,
         hint: hint(astray),
     }
+}
+
+fn not_taken(astray: &Astray<'_>, untaken: &Untaken) -> String {
+    let but = |unseen| format!(", but {unseen}");
+    let but = untaken.unseen.map_or_else(String::new, but);
+    let waited = match untaken.unseen {
+        Some(_) => "no thread of it was seen to wait",
+        None => "no thread of it ever waited",
+    };
+    if !takes_some(astray) {
+        return format!("{waited} on {}{but}", listed(astray.wanted));
+    }
+    let taken = others(astray.wanted, &untaken.listeners);
+    let (taken, untaken) = (listed(&taken), listed(&untaken.listeners));
+    format!("it takes {taken} and not {untaken}, on which {waited}{but}")
 }
 
 /// "http (127.0.0.1:80), admin (unix:/run/a)".
@@ -116,8 +159,8 @@ fn others(wanted: &[Wanted], untaken: &[Wanted]) -> Vec<Wanted> {
 /// It serves a part of what it was given, so it can take a socket.
 fn takes_some(astray: &Astray<'_>) -> bool {
     match astray.instead {
-        Instead::Nothing(untaken) => {
-            !untaken.is_empty() && !others(astray.wanted, untaken).is_empty()
+        Instead::Nothing(Untaken { listeners, .. }) => {
+            !listeners.is_empty() && !others(astray.wanted, listeners).is_empty()
         }
         _ => false,
     }
@@ -129,9 +172,23 @@ fn hint(astray: &Astray<'_>) -> String {
                 how they are called; ready = false in a [[listen]] exempts one"
             .to_owned();
     }
+    match astray.instead {
+        Instead::TakenBy(taken) => taken.remedy.clone(),
+        Instead::SomethingInUse if astray.wanted.is_empty() => WHO_LISTENS.to_owned(),
+        Instead::SomethingInUse => format!(
+            "{WHO_LISTENS}; if it is {}: handover holds that and passes it on, {}",
+            listed(astray.wanted),
+            taking(astray)
+        ),
+        _ => taking(astray),
+    }
+}
+
+/// How it takes a socket that it was given.
+fn taking(astray: &Astray<'_>) -> String {
     let below = match astray.instead {
         Instead::ListensOn(foreign) => foreign.pid != astray.pid,
-        Instead::AddressInUse | Instead::Nothing(_) => true,
+        _ => true,
     };
     if let Some(shell) = astray.shell.filter(|_| below) {
         return format!(
@@ -211,6 +268,7 @@ fn snippet(comm: &str, interpreter: Option<&str>, argv: &[String]) -> Option<&'s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::Unseen;
 
     fn wanted() -> [Wanted; 1] {
         [Wanted {
@@ -268,7 +326,7 @@ mod tests {
         for instead in [
             Instead::ListensOn(&foreign),
             Instead::AddressInUse,
-            Instead::Nothing(&[]),
+            Instead::Nothing(&Untaken::default()),
         ] {
             let advice = told(instead, 811, "./serve.sh", Some("sh"));
             assert!(
@@ -301,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_never_touched_its_socket() {
-        let advice = told(Instead::Nothing(&[]), 9, "./server", None);
+        let advice = told(Instead::Nothing(&Untaken::default()), 9, "./server", None);
         assert_eq!(
             advice.fact,
             "no thread of it ever waited on http (0.0.0.0:8080)"
@@ -317,6 +375,25 @@ mod tests {
     }
 
     #[test]
+    fn of_threads_that_were_not_looked_at_nothing_is_claimed() {
+        let unseen = |unseen| Untaken {
+            listeners: wanted().to_vec(),
+            unseen: Some(unseen),
+        };
+        let (looked, all) = (2048, 3003);
+        let threads = unseen(Unseen::Threads { looked, all });
+        assert_eq!(
+            told(Instead::Nothing(&threads), 9, "./server", None).fact,
+            "no thread of it was seen to wait on http (0.0.0.0:8080), but only 2048 of its 3003 threads were looked at"
+        );
+        let processes = unseen(Unseen::Processes(128));
+        assert_eq!(
+            told(Instead::Nothing(&processes), 9, "./server", None).fact,
+            "no thread of it was seen to wait on http (0.0.0.0:8080), but only 128 of its processes were looked at"
+        );
+    }
+
+    #[test]
     fn who_takes_one_socket_of_two_is_told_which_is_left_and_nothing_of_a_shell() {
         let [http] = wanted();
         let (name, address) = ("admin".to_owned(), "unix:/run/admin".to_owned());
@@ -328,7 +405,10 @@ mod tests {
             ..http.clone()
         };
         let advice = advise(&Astray {
-            instead: Instead::Nothing(std::slice::from_ref(&admin)),
+            instead: Instead::Nothing(&Untaken {
+                listeners: vec![admin.clone()],
+                unseen: None,
+            }),
             pid: 9,
             argv: &argv("./serve.sh"),
             interpreter: None,

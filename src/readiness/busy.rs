@@ -95,12 +95,16 @@ impl Busy {
 /// Whether a process of this leader's tree holds a connection that came through one of the
 /// listeners: it has accepted at least that one.
 pub fn holds_connection(leader: i32, wanted: &[Wanted]) -> bool {
-    let (mut tree, mut reader) = (Tree::new(leader), Reader::new());
-    if tree.refresh(&mut reader, Instant::now()).is_err() {
-        return false;
-    }
-    let holdings = holdings(&tree, &mut reader);
-    !by_connection(&holdings, &tree, &mut reader, wanted).is_empty()
+    let mut reader = Reader::new();
+    // Thousands of threads are asked for children only where the short way finds nobody.
+    [false, true].into_iter().any(|every| {
+        let mut tree = Tree::new(leader);
+        if tree.survey(&mut reader, every).is_err() {
+            return false;
+        }
+        let holdings = holdings(&tree, &mut reader);
+        !by_connection(&holdings, &tree, &mut reader, wanted).is_empty()
+    })
 }
 
 fn by_connection(

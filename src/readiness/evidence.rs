@@ -30,6 +30,29 @@ pub enum Sight {
     Blind(String),
 }
 
+/// What an observer never saw taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Untaken {
+    /// These listeners.
+    pub listeners: Vec<Wanted>,
+    /// What it could not look at, if anything: there one may have been taken.
+    pub unseen: Option<Unseen>,
+}
+
+/// The part of a worker that was looked at, where it is not the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// The time was too short for all its threads, or for those that came last.
+    Threads {
+        /// So many were looked at.
+        looked: usize,
+        /// So many there were.
+        all: usize,
+    },
+    /// It has more processes than these.
+    Processes(usize),
+}
+
 /// The kernel's evidence that a worker serves its listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
@@ -141,6 +164,20 @@ impl fmt::Display for SecondSign {
                 permille % 10,
                 over.as_millis()
             ),
+        }
+    }
+}
+
+/// `only 2048 of its 3003 threads were looked at`.
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Threads { looked, all } => {
+                write!(f, "only {looked} of its {all} threads were looked at")
+            }
+            Self::Processes(looked) => {
+                write!(f, "only {looked} of its processes were looked at")
+            }
         }
     }
 }

@@ -30,19 +30,15 @@ const TABLE_MAX: usize = 256 * 1024;
 ///
 /// `wanted` is all that it was given, also what does not count for readiness. The tables are those of the worker's own network namespace. Empty when nothing
 /// is found or nothing may be read. Costs a few hundred microseconds: not for every look.
-pub fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
-    let mut reader = Reader::new();
-    let mut tree = Tree::new(leader);
-    if tree
-        .refresh(&mut reader, std::time::Instant::now())
-        .is_err()
-    {
-        return Vec::new();
-    }
+pub(super) fn foreign_listeners(
+    tree: &Tree,
+    reader: &mut Reader,
+    wanted: &[Wanted],
+) -> Vec<Foreign> {
     let mut found: Vec<(u8, Foreign)> = Vec::new();
     let mut tables: Option<(Vec<Listening>, u64)> = None;
     for process in &tree.processes {
-        let (tid, links) = process.descriptors(&mut reader, DESCRIPTORS_MAX);
+        let (tid, links) = process.descriptors(reader, DESCRIPTORS_MAX);
         let sockets = links.iter().filter_map(|&(_, target)| match target {
             Target::Socket(inode) if wanted.iter().all(|w| w.inode != inode) => Some(inode),
             _ => None,
@@ -57,7 +53,7 @@ pub fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
             Some((listening, of)) if *of == namespace => listening,
             _ => {
                 &tables
-                    .insert((listening(process.pid, wanted, &mut reader), namespace))
+                    .insert((listening(process.pid, wanted, reader), namespace))
                     .0
             }
         };
@@ -69,7 +65,7 @@ pub fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
             continue;
         }
         let comm = process
-            .stat(&mut reader, tid)
+            .stat(reader, tid)
             .map(|stat| stat.comm)
             .unwrap_or_default();
         for listening in mine {

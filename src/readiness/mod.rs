@@ -8,12 +8,14 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `observe` | one look at a worker's tree, and what it proves |
+//! | `observe` | looks at a worker's tree, and what they prove |
+//! | `lap` | what the threads of a tree wait on |
 //! | `evidence` | what a look can say |
 //! | `waits` | which descriptors does a blocked call wait on? |
 //! | `busy` | a worker that is never seen waiting, because it already serves |
 //! | `rest` | the second sign that an edge-triggered registration needs |
 //! | `tree` | processes and threads below a leader |
+//! | `slice` | how much of a long walk is done at once |
 //! | `procfs` | reading `/proc` without waste |
 //! | `proctext` | the texts of `/proc`, parsed as plain bytes |
 //! | `calls` | system call numbers that can wait on a listener |
@@ -34,12 +36,15 @@ mod evidence;
 mod foreign;
 mod held;
 mod http;
+mod in_use;
+mod lap;
 pub mod notify;
 mod observe;
 mod pace;
 mod procfs;
 pub mod proctext;
 mod rest;
+mod slice;
 mod sockdiag;
 mod tree;
 mod waits;
@@ -48,12 +53,13 @@ mod waits;
 mod tests;
 
 pub use advise::{
-    Advice, Astray, Instead, advise, says_address_in_use, says_would_block, shell_named,
+    Advice, Astray, Instead, Taken, advise, says_address_in_use, says_would_block, shell_named,
 };
 pub use busy::holds_connection;
-pub use evidence::{Evidence, How, SecondSign, Sight, Wait, Wanted};
-pub use foreign::{Foreign, foreign_listeners};
+pub use evidence::{Evidence, How, SecondSign, Sight, Unseen, Untaken, Wait, Wanted};
+pub use foreign::Foreign;
 pub use held::{Held, Holders};
 pub use http::{Answered, Unanswered, ask};
+pub use in_use::{Named, address_said, addresses_of_command};
 pub use observe::Observer;
 pub use pace::{Schedule, Turn};

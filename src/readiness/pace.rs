@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// passes, up to 4 ms, and a round is not begun before the budget covers it. So a worker
 /// that starts quickly is looked at every 2 ms, and in any second observing all starting workers takes at most 2 % of
 /// one core. The interval is never longer than 100 ms: where even then a whole round
-/// would cost more than its share, a round covers only a part of the workers.
+/// would cost more than its share, a round covers only a part of the workers (and a look
+/// only a part of a worker's threads).
 #[derive(Debug, Clone)]
 pub struct Schedule {
     /// What one worker's look costs, as lately measured.

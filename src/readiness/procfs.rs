@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::proctext::{Target, decimal, link_target};
+use super::slice::Slice;
 
 /// Why a file of `/proc` could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,9 +70,10 @@ impl Drop for Kept {
     }
 }
 
-/// An eighth of what the process may open: observing must not starve a launch.
+/// An eighth of what the process may open: observing must not starve a launch. And no more than
+/// can be closed while the master's loop waits: that costs some 4 µs each.
 fn budget() -> u64 {
-    const MOST: u64 = 4096;
+    const MOST: u64 = 1024;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.map_or(MOST, |limit| (limit / 8).min(MOST))
 }
@@ -232,16 +234,33 @@ impl Reader {
     pub(super) fn numbers(
         &mut self,
         dir: BorrowedFd<'_>,
-        mut each: impl FnMut(i32),
+        each: impl FnMut(i32),
     ) -> Result<(), Fault> {
-        rustix::fs::seek(dir, SeekFrom::Start(0))?;
+        rewind(dir)?;
+        self.more_numbers(dir, &mut Slice::whole(), each).map(drop)
+    }
+
+    /// As [`numbers`](Self::numbers), going on where the directory was read to; false when the slice was over before
+    /// the end.
+    pub(super) fn more_numbers(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        slice: &mut Slice,
+        mut each: impl FnMut(i32),
+    ) -> Result<bool, Fault> {
         let mut entries = RawDir::new(dir, &mut self.entries);
-        while let Some(entry) = entries.next() {
+        loop {
+            // What is in the buffer would be lost.
+            if entries.is_buffer_empty() && slice.is_over() {
+                return Ok(false);
+            }
+            let Some(entry) = entries.next() else {
+                return Ok(true);
+            };
             if let Some(number) = decimal(entry?.file_name().to_bytes()) {
                 each(number);
             }
         }
-        Ok(())
     }
 
     /// As [`links`](Self::links), by numbers alone.
@@ -301,6 +320,12 @@ fn read_target(dir: BorrowedFd<'_>, path: &str) -> Result<Target, Fault> {
     let mut buffer = [MaybeUninit::uninit(); 48];
     let (link, _) = rustix::fs::readlinkat_raw(dir, path, &mut buffer)?;
     Ok(link_target(link))
+}
+
+/// The next entry read is the first.
+pub(super) fn rewind(dir: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::fs::seek(dir, SeekFrom::Start(0))?;
+    Ok(())
 }
 
 /// Opens a directory to list it or to open what is below it.

@@ -45,7 +45,7 @@ pub enum Remedy {
 
 impl Holder {
     /// The process `pid`, by its number alone.
-    pub(super) fn process(pid: i32) -> Self {
+    pub fn process(pid: i32) -> Self {
         let command = fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         Self {
             pid: Some(pid),
@@ -168,6 +168,41 @@ pub fn processes_holding(inode: u64) -> Vec<i32> {
         .collect();
     pids.sort_unstable();
     pids
+}
+
+/// TCP sockets that listen, or UDP sockets that are bound, in the network namespace of this process.
+pub fn bound(datagram: bool) -> Vec<diag::ListeningSocket> {
+    sockets(match datagram {
+        true => Protocol::Udp,
+        false => Protocol::Tcp,
+    })
+}
+
+/// A process with a descriptor of the socket with this inode, the newest first; none when `go_on`, which is asked at each
+/// process and every hundred descriptors, says no before it is found.
+pub fn one_holding(inode: u64, mut go_on: impl FnMut() -> bool) -> Option<i32> {
+    const ASKED_EVERY: usize = 100;
+    let wanted = format!("socket:[{inode}]");
+    let entries = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    pids.sort_unstable();
+    for pid in pids.into_iter().rev() {
+        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+            continue;
+        };
+        for (at, descriptor) in descriptors.flatten().enumerate() {
+            if at % ASKED_EVERY == 0 && !go_on() {
+                return None;
+            }
+            let target = fs::read_link(descriptor.path());
+            if target.is_ok_and(|target| target.as_os_str() == wanted.as_str()) {
+                return Some(pid);
+            }
+        }
+    }
+    None
 }
 
 /// Who listens on the socket file `path`.
@@ -310,6 +345,22 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let holders = of_port(udp.local_addr().unwrap(), true);
         assert_eq!(holders.first().unwrap().pid, Some(me));
+    }
+
+    #[test]
+    fn a_search_that_has_no_time_ends_without_a_name() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = rustix::fs::fstat(listener.as_fd()).unwrap().st_ino;
+        let me = std::process::id() as i32;
+        assert_eq!(one_holding(inode, || true), Some(me));
+        let mut asked = 0;
+        let twice = || {
+            asked += 1;
+            asked < 3
+        };
+        // Nobody has it, so all would be looked at.
+        assert_eq!(one_holding(u64::MAX, twice), None);
+        assert_eq!(asked, 3);
     }
 
     #[test]

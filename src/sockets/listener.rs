@@ -46,6 +46,7 @@ pub struct Listener {
     flags: Flags,
     owned: Option<OwnedPath>,
     keep_dir: Option<PathBuf>,
+    trouble: Option<String>,
 }
 
 /// A new socket for a listener whose old one is beyond repair.
@@ -84,6 +85,7 @@ impl Listener {
             flags,
             owned,
             keep_dir,
+            trouble: None,
         })
     }
 
@@ -255,6 +257,15 @@ impl Listener {
             "datagrams: during an upgrade the old and the new generation read from one socket, and \
              each datagram reaches either of them; protocols with state (QUIC, DTLS) lose it",
         )
+    }
+
+    /// Why it does not work and could not be mended, as a [`Watch`](super::Watch) found last; none while it does.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn set_trouble(&mut self, trouble: Option<String>) {
+        self.trouble = trouble;
     }
 
     /// What a worker changed on the open file description that all generations share (FAILURES 4):

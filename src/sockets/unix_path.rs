@@ -123,10 +123,11 @@ impl OwnedPath {
             Ok(Occupant::Nobody) => Standing::Lost,
             Ok(Occupant::Stale) => Standing::Dead,
             Ok(Occupant::NotASocket) => Standing::Taken(format!(
-                "{path} was replaced by something that is not a socket"
+                "{path} was replaced by something that is not a socket, and no client gets through; remove that, and the \
+                 socket is there again"
             )),
             Ok(Occupant::Live(holders)) => Standing::Taken(format!(
-                "{path} was taken over by {}: clients reach that and not this service",
+                "{path} was taken over by {}: clients reach that and not this service until it is removed",
                 holder::list(&holders)
             )),
             Err(error) => Standing::Taken(format!("{path} cannot be looked at: {error}")),

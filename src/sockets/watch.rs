@@ -35,7 +35,7 @@ pub struct Watch {
     timer: Option<Timer>,
     /// the listeners that it watches, by number
     watched: BTreeSet<u64>,
-    /// the last failure reported of each listener, so that each is reported once
+    /// those that could not be mended
     complaints: BTreeMap<u64, Complaint>,
 }
 
@@ -48,10 +48,9 @@ struct Timer {
     pause: u32,
 }
 
-/// A failure that stands, and when mending is tried again without news of it.
+/// When mending is tried again without news: what failed is kept with the listener ([`Listener::trouble`]).
 #[derive(Debug)]
 struct Complaint {
-    why: String,
     /// in steady looks: what is wrong may be costly to look at, or disturb whoever is in the way
     next: u32,
     distance: u32,
@@ -212,7 +211,7 @@ impl Watch {
             if matches!(found, Some(RepairKind::Failed(_))) && self.watch_around(listener) {
                 found = self.look(listener);
             }
-            if let Some(what) = self.worth_telling(listener.number(), found) {
+            if let Some(what) = self.worth_telling(listener, found) {
                 let listener = listener.name().to_owned();
                 repairs.push(Repair { listener, what });
             }
@@ -325,25 +324,28 @@ impl Watch {
     }
 
     /// Keeps complaints: each is told once.
-    fn worth_telling(&mut self, listener: u64, found: Option<RepairKind>) -> Option<RepairKind> {
+    fn worth_telling(
+        &mut self,
+        listener: &mut Listener,
+        found: Option<RepairKind>,
+    ) -> Option<RepairKind> {
+        let number = listener.number();
+        let before = self.complaints.remove(&number);
         let Some(RepairKind::Failed(why)) = found else {
-            if self.complaints.remove(&listener).is_some()
+            listener.set_trouble(None);
+            if before.is_some()
                 && let Some(paths) = &mut self.paths
             {
-                paths.calm(listener);
+                paths.calm(number);
             }
             return found;
         };
-        let before = self.complaints.remove(&listener);
-        let distance = before.as_ref().map_or(1, |it| it.distance * 2);
+        let distance = before.map_or(1, |it| it.distance * 2);
         let distance = distance.min(DISTANCE_MAX);
-        let known = before.is_some_and(|before| before.why == why);
-        let complaint = Complaint {
-            why: why.clone(),
-            next: distance,
-            distance,
-        };
-        self.complaints.insert(listener, complaint);
+        let next = distance;
+        self.complaints.insert(number, Complaint { next, distance });
+        let known = listener.trouble() == Some(&why);
+        listener.set_trouble(Some(why.clone()));
         (!known).then_some(RepairKind::Failed(why))
     }
 

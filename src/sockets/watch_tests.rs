@@ -379,14 +379,18 @@ fn f08_a_path_that_a_stranger_took_is_ours_again_once_it_is_removed() {
         let repairs = mended(&mut watch, &mut listeners);
         let text = repairs[0].to_string();
         assert!(text.contains("something that is not a socket"), "{text}");
+        let trouble = listeners[0].trouble().expect("it stands");
+        assert!(text.ends_with(trouble), "{trouble}");
         // Others in the directory are none of ours.
         fs::write(dir.path().join("other"), "").unwrap();
         assert_eq!(mended(&mut watch, &mut listeners), []);
+        assert!(listeners[0].trouble().is_some(), "it still stands");
         fs::remove_file(&path).unwrap();
         assert_eq!(
             kinds(mended(&mut watch, &mut listeners)),
             [RepairKind::PathRestored]
         );
+        assert_eq!(listeners[0].trouble(), None);
         UnixStream::connect(&path).unwrap();
         // What making the path again did to the directory is read, too.
         watch.examine(&mut listeners);

@@ -176,6 +176,22 @@ fn a_request_with_two_lengths_is_refused_and_does_nothing() {
 }
 
 #[test]
+fn a_command_that_is_too_long_is_refused_for_that_each_time() {
+    let service = Start::serving(&server()).start();
+    let word = "x".repeat(1000);
+    let words: Vec<&str> = ["--", "true"]
+        .into_iter()
+        .chain(std::iter::repeat_n(word.as_str(), 1500))
+        .collect();
+    // Who writes on while the answer is given met a broken pipe now and then, and took the master for dead.
+    for _ in 0..5 {
+        let refused = service.handover("upgrade", &words);
+        refused.says(2, &["the body has more than 1048576 bytes"]);
+    }
+    service.stop();
+}
+
+#[test]
 fn a_label_is_short_and_steers_no_terminal() {
     let service = Start::serving(&server()).start();
     let long = "x".repeat(257);

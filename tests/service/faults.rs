@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, prlimit};
 
-use crate::support::{Load, Start, eventually, example_server, get, python_code, server};
+use crate::support::{Load, Service, Start, eventually, example_server, get, python_code, server};
 
 #[test]
 fn closed_standard_descriptors_are_no_reason_to_fail() {
@@ -57,12 +58,12 @@ fn workers_get_both_original_limits_of_descriptors() {
 
 #[test]
 fn a_start_that_failed_leaves_no_files() {
-    let start = Start::serving(&server());
-    // The notify socket of worker 1.0 just fits into an address, that of its successor 1.0-1 does not.
-    let base = start.path("");
-    let fill = 107 - "/workers/1.0/notify".len() - base.as_os_str().len();
-    let service = start.runtime_dir(base.join("r".repeat(fill))).start();
+    let service = Start::serving(&server()).start();
     let worker = service.workers(1)[0];
+    // Two are left, and what the worker had: enough for a caller, and not for another start.
+    let fds = std::path::PathBuf::from(format!("/proc/{}/fd", service.pid()));
+    let mut free = (0..).filter(|number| fds.join(number.to_string()).symlink_metadata().is_err());
+    limit_descriptors(&service, free.nth(1).expect("a number") + 1);
     kill(Pid::from_raw(worker), Signal::SIGKILL).expect("a worker");
     eventually("another start fails, and another", || {
         (service.events().matches("worker_restarting").count() > 2).then_some(())
@@ -71,7 +72,23 @@ fn a_start_that_failed_leaves_no_files() {
         let mut left = std::fs::read_dir(service.runtime_dir().join("workers")).expect("a room");
         left.next().is_none().then_some(())
     });
+    let events = service.events();
+    assert_eq!(events.matches("worker_launched").count(), 1, "{events}");
     service.stop();
+}
+
+/// Lowers the soft limit of a running master alone, so that its workers get back what they had.
+#[track_caller]
+fn limit_descriptors(service: &Service, current: u64) {
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", service.pid())).expect("it");
+    let line = limits.lines().find(|l| l.starts_with("Max open files"));
+    let hard = line.and_then(|line| line.split_whitespace().nth(4)?.parse().ok());
+    let lower = Rlimit {
+        current: Some(current),
+        maximum: hard,
+    };
+    let master = rustix::process::Pid::from_raw(service.pid());
+    prlimit(master, Resource::Nofile, lower).expect("prlimit");
 }
 
 #[test]
@@ -286,23 +303,75 @@ fn f17_a_worker_that_is_stopped_in_its_bake_fails_it() {
     service.stop();
 }
 
+/// Says how many it was given, stores 600 more, and serves on the first.
+fn stores() -> Vec<String> {
+    python_code(
+        "given = int(os.environ['LISTEN_FDS']); print('given', given, flush=True)\n\
+         for i in range(600):\n\
+         \x20   fd = os.memfd_create(str(i)); notify(f'FDSTORE=1\\nFDNAME=m{i}', fd); os.close(fd)\n\
+         os.environ['LISTEN_FDS'] = '1'\n\
+         print('stored', flush=True)\nserve()",
+    )
+}
+
+/// How many descriptors the last worker that stored was given, of `count`.
+#[track_caller]
+fn given(service: &Service, count: usize) -> usize {
+    let logs = eventually("it stored", || {
+        let logs = service.handover("logs", &[]);
+        logs.says(0, &[]);
+        (logs.stdout.matches("stored\n").count() == count).then_some(logs.stdout)
+    });
+    let last = logs.rsplit("given ").next().unwrap_or_default();
+    let last = last.lines().next().and_then(|number| number.parse().ok());
+    last.unwrap_or_else(|| panic!("no number in {logs}"))
+}
+
 #[test]
 fn f30_workers_that_store_without_end_leave_descriptors_to_the_master() {
-    let program = python_code(
-        "for i in range(400):\n\
-         \x20   fd = os.memfd_create(str(i)); notify(f'FDSTORE=1\\nFDNAME=m{i}', fd); os.close(fd)\n\
-         serve()",
-    );
-    let service = Start::serving(&program)
+    for (limit, at_least) in [(200, 30), (256, 50), (1024, 300)] {
+        let service = Start::serving(&stores())
+            .through_sh(&format!("ulimit -n {limit}; exec \"$@\""))
+            .start();
+        assert_eq!(given(&service, 1), 1);
+        let told = service.events();
+        let why = format!("handover may have {limit} descriptors and keeps ");
+        assert!(told.contains(&why), "{told}");
+        let mut before = service.workers(1);
+        for life in 2..=3 {
+            kill(Pid::from_raw(before[0]), Signal::SIGKILL).expect("the worker is there");
+            assert!(given(&service, life) > at_least, "{}", service.said());
+            eventually("its successor serves", || {
+                let answer = get(&service.address(), "/").ok()?;
+                (answer.status == 200).then_some(())
+            });
+            before = service.workers(1);
+        }
+        // Both generations have all of it for a while.
+        let stored = given(&service, 3);
+        service.handover("upgrade", &[]).says(0, &[]);
+        assert_eq!(given(&service, 4), stored);
+        let told = service.events();
+        assert!(!told.contains("does not inherit"), "{told}");
+        service.handover("status", &[]).says(0, &[]);
+        service.handover("stop", &[]).says(0, &[]);
+        service.ends().says(0, &[]);
+    }
+}
+
+#[test]
+fn a_worker_is_started_again_with_less_than_was_stored_where_the_limit_was_lowered_since() {
+    let service = Start::serving(&stores())
         .through_sh("ulimit -n 256; exec \"$@\"")
         .start();
-    let [first] = service.workers(1)[..] else {
-        panic!("{}", service.status())
-    };
-    kill(Pid::from_raw(first), Signal::SIGKILL).expect("the worker is there");
+    assert_eq!(given(&service, 1), 1);
+    limit_descriptors(&service, 120);
+    kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("the worker is there");
+    service.wait_said("of the 74 descriptors that were stored: handover may have 120 descriptors");
+    assert_eq!(given(&service, 2), 50 + 1);
     eventually("its successor serves", || {
-        let now = service.workers(1);
-        (now.len() == 1 && now[0] != first).then_some(())
+        let answer = get(&service.address(), "/").ok()?;
+        (answer.status == 200).then_some(())
     });
     service.stop();
 }

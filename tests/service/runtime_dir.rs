@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Kept, Load, Service, Start, call, eventually, server};
+use crate::support::{Kept, Load, Service, Start, call, eventually, get, server};
 
 #[track_caller]
 fn found_again(service: &Service) {
@@ -79,6 +79,116 @@ fn a_start_beside_a_master_that_drains_says_so_and_what_to_wait_for() {
     });
     service.ends().says(0, &[]);
     start().start().stop();
+}
+
+#[test]
+fn what_else_has_a_name_of_handovers_is_named_with_the_command_that_removes_it() {
+    for (made, what, command) in [
+        (
+            "mkdir -p control.sock/x",
+            "a directory",
+            "rm -r @/control.sock",
+        ),
+        ("mkdir control.sock.new", "a directory", "control.sock.new"),
+        ("mkfifo lock", "a FIFO", "rm @/lock"),
+        ("mkdir lock", "a directory", "rm -r @/lock"),
+        ("echo > workers", "a file", "rm @/workers"),
+        ("mkfifo workers", "a FIFO", "rm @/workers"),
+    ] {
+        let start = Start::serving(&server());
+        let folder = start.path("run");
+        let line = format!("mkdir run && cd run && {made} && cd .. && exec \"$@\"");
+        let refused = start.through_sh(&line).refused();
+        let name = command.rsplit('/').next().unwrap_or_default();
+        let path = folder.join(name).display().to_string();
+        refused.says(
+            1,
+            &[
+                &format!("{path} is {what}, and handover needs this name for its"),
+                &command.replace('@', &folder.display().to_string()),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_folder_of_somebody_else_is_not_emptied() {
+    for room in ["workers", "listeners"] {
+        let start = Start::serving(&server());
+        let folder = start.path("run").join(room).display().to_string();
+        let line = format!(
+            "mkdir -p run/{room} && echo my thesis >run/{room}/text && \"$@\"; code=$?; \
+             cat run/{room}/text >&2; ls run >&2; exit $code"
+        );
+        let refused = start.through_sh(&line).refused();
+        let why = format!("{folder} is not empty, and no master of handover made it");
+        refused.says(1, &[&why, &format!("my thesis\n{room}\n")]);
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_the_listeners_is_a_leftover() {
+    for made in ["echo > listeners", "mkfifo listeners", "ln -s / listeners"] {
+        let place = tempfile::tempdir().expect("a directory that outlives it");
+        let folder = place.path().join("run");
+        let line = format!(
+            "mkdir {0} && (cd {0} && {made}) && exec \"$@\"",
+            folder.display()
+        );
+        let start = Start::serving(&server()).runtime_dir(&folder);
+        let service = start.through_sh(&line).start();
+        let listeners = folder.join("listeners");
+        let meta = std::fs::symlink_metadata(&listeners).expect("there");
+        assert!(meta.is_dir());
+        std::fs::remove_dir_all(&listeners).expect("it is there");
+        std::fs::write(&listeners, "").expect("a file");
+        let ended = service.ends_after_term();
+        assert!(!listeners.exists(), "{ended:?}");
+    }
+}
+
+/// The longest one that works: the sockets of all workers fit into an address, however high their numbers get.
+const LENGTH_MAX: usize = 64;
+
+#[test]
+fn a_crashed_worker_comes_back_in_the_longest_runtime_directory() {
+    let place = tempfile::tempdir().expect("a directory that outlives it");
+    let folder = |length: usize| {
+        let above = place.path().as_os_str().len() + 1;
+        place.path().join("x".repeat(length - above))
+    };
+    // At 87 it started, and the first worker that crashed never came back; at 88 generation 10 did not start.
+    for length in [LENGTH_MAX + 1, 87, 88, 90, 120] {
+        let folder = folder(length);
+        let refused = Start::serving(&server()).runtime_dir(&folder).refused();
+        refused.says(
+            1,
+            &[
+                &format!("{} is {length} bytes long", folder.display()),
+                &format!("at most {LENGTH_MAX} work"),
+                "unix(7)",
+                "choose a shorter --runtime-dir",
+            ],
+        );
+        assert!(!folder.exists());
+    }
+    let service = Start::serving(&server());
+    let service = service.runtime_dir(folder(LENGTH_MAX)).start();
+    let load = Load::on(&service.address());
+    for _ in 2..=10 {
+        service.handover("upgrade", &[]).says(0, &[]);
+    }
+    load.lost_nothing(1..=10);
+    kill(Pid::from_raw(service.workers(10)[0]), Signal::SIGKILL).expect("its worker");
+    let life = service.runtime_dir().join("workers/10.0-1/notify");
+    eventually("its successor has its socket", || {
+        life.exists().then_some(())
+    });
+    eventually("its successor serves", || {
+        let answer = get(&service.address(), "/").ok()?;
+        (answer.status == 200).then_some(())
+    });
+    service.stop();
 }
 
 #[test]

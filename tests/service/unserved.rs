@@ -91,6 +91,8 @@ fn f16_who_is_ready_of_a_failed_generation_stays_while_nobody_else_serves() {
         6,
         &[
             "upgrade failed and is not wholly undone",
+            "hint: 0 of 2 workers of generation 1 are ready; what the others say: handover logs",
+            "they come back by themselves, or: handover upgrade",
             "what runs: handover status",
         ],
     );
@@ -106,5 +108,47 @@ fn f16_who_is_ready_of_a_failed_generation_stays_while_nobody_else_serves() {
     service.wait_ended(2);
     let answer = get(&service.address(), "/").expect("an answer");
     assert_eq!(answer.generation(), Some(1));
+    service.stop();
+}
+
+#[test]
+fn while_nobody_serves_status_says_for_how_long_and_what_comes_next() {
+    let start = Start::bare(&[]);
+    let fuse = start.path("burn");
+    let program = python_code(&format!(
+        "if os.path.exists({fuse:?}): sys.exit(7)\nserve()",
+        fuse = fuse.display().to_string()
+    ));
+    let start = Start::serving(&program)
+        .env("HANDOVER_RESTART__DELAY", "5s")
+        .env("HANDOVER_RESTART__MAX_DELAY", "5s");
+    let service = start.start();
+    std::fs::write(&fuse, "").expect("a file");
+    kill(Pid::from_raw(service.workers(1)[0]), Signal::SIGKILL).expect("a worker");
+    let warned = |parts: &[&str]| {
+        let status = service.status();
+        let mut warnings = status["warnings"]
+            .as_array()?
+            .iter()
+            .filter_map(Value::as_str);
+        let warning = warnings
+            .find(|it| it.starts_with("nobody serves: 0 of 1 worker of generation 1 are ready"))?;
+        parts
+            .iter()
+            .all(|part| warning.contains(part))
+            .then(|| warning.to_owned())
+    };
+    let ended = " s now; worker 1.0 ended (exit status 7) and is started again in ";
+    eventually("the time and the next start are told", || {
+        warned(&[" are ready, for ", ended])
+    });
+    let page = service.handover("status", &[]).stdout;
+    let first = page.lines().next().unwrap_or_default();
+    assert!(first.contains("  not serving  "), "{page}");
+    std::fs::remove_file(&fuse).expect("the file");
+    eventually("nothing is said any more", || {
+        let ready = service.ask("GET", "/readyz", "").ok()?;
+        (ready.status == 200 && warned(&[]).is_none()).then_some(())
+    });
     service.stop();
 }

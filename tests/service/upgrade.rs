@@ -6,7 +6,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::support::{Broken, Load, Start, eventually, example_server, get, python_code, server};
+use crate::support::{
+    Broken, Load, Start, call, eventually, example_server, get, python_code, server, sh,
+};
 
 #[test]
 fn upgrades_under_load_lose_nothing() {
@@ -300,4 +302,36 @@ fn abort_ends_a_bake_backward_and_promote_forward() {
     }
     load.lost_nothing([1, 3]);
     service.stop();
+}
+
+#[test]
+fn an_upgrade_behind_a_first_start_that_fails_is_told_why_nothing_serves() {
+    let waits = sh("while [ ! -e go ]; do sleep 0.05; done; echo no database; exit 3");
+    let service = Start::serving(&waits).spawn();
+    let folder = service.runtime_dir();
+    eventually("it can be asked", || {
+        (service.handover("status", &[]).code == Some(0)).then_some(())
+    });
+    let words = server();
+    let words: Vec<&str> = ["--"]
+        .into_iter()
+        .chain(words.iter().map(String::as_str))
+        .collect();
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| call("upgrade", &folder, &words));
+        eventually("it waits for the first one", || {
+            service.events().contains("operation_queued").then_some(())
+        });
+        std::fs::write(service.path("go"), "").expect("written");
+        let ended = upgrade.join().expect("no panic");
+        ended.says(
+            1,
+            &[
+                "the service ends, since the first generation did not get ready: ",
+                "exit status 3",
+            ],
+        );
+        assert!(!ended.stderr.contains("being stopped"), "{ended:#?}");
+    });
+    service.ends().says(1, &["no database"]);
 }

@@ -32,6 +32,35 @@ fn a_killed_worker_is_replaced_in_its_generation() {
     service.stop();
 }
 
+/// Many threads that sleep, and then this.
+fn among_threads(count: usize, code: &str) -> Vec<String> {
+    let threads = format!(
+        "threading.stack_size(65536)\n\
+         for _ in range({count}): threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"
+    );
+    python_code(&(threads + code))
+}
+
+#[test]
+fn a_program_of_three_thousand_threads_is_seen_to_serve() {
+    let service = Start::serving(&among_threads(3000, "serve()")).start();
+    let by = worker(&service, "1.0")["ready_by"].clone();
+    let by = by.as_str().expect("it is ready");
+    assert!(by.starts_with("accept"), "{by}");
+    service.stop();
+}
+
+#[test]
+fn a_timeout_that_comes_before_all_threads_were_looked_at_says_so() {
+    // In 2 s the master has 31 ms for looks, and a look at so many threads takes longer.
+    let many = among_threads(6000, "time.sleep(3600)");
+    let ended = Start::serving(&many)
+        .flag("--ready-timeout", "2s")
+        .refused();
+    let seen = "no thread of it was seen to wait on http (127.";
+    ended.says(1, &[seen, ", but only ", " threads were looked at"]);
+}
+
 /// What `status` says of one worker.
 #[track_caller]
 fn worker(service: &Service, id: &str) -> Value {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli::table::{Cell, Table};
 use crate::cli::terminal::{Paint, Tone};
-use crate::cli::text::{clean, fit, shell, wrap};
+use crate::cli::text::{clean, fit, shell, width, wrap};
 use crate::control::view::{
     GenerationState, GenerationView, LastUpgrade, ListenerView, MasterState, OperationResult,
     OperationView, Status, WorkerState, WorkerView,
@@ -20,6 +20,9 @@ const SIGN_MAX: usize = 40;
 /// What a worker says of itself, too.
 const STATUS_MAX: usize = 120;
 
+/// What a line that is broken between words may leave free.
+const LEFT_FREE: usize = 8;
+
 /// The whole page, without a last newline. What is longer than `columns` is cut in tables where nobody needs all of
 /// it, and broken elsewhere.
 pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
@@ -34,7 +37,7 @@ pub(super) fn render(status: &Status, paint: Paint, columns: usize) -> String {
         generations.lines(paint),
         workers.lines(paint),
         listeners(&status.listeners).lines(paint),
-        broken(footer(status, paint)),
+        broken(footer(status, paint, columns)),
     ];
     let sections: Vec<String> = sections
         .into_iter()
@@ -79,9 +82,14 @@ fn header(status: &Status, paint: Paint) -> Vec<String> {
     lines
 }
 
+/// No worker is ready, or no listener lets a client through.
 fn nobody_serves(status: &Status) -> bool {
     let mut workers = status.generations.iter().flat_map(|held| &held.workers);
-    !status.generations.is_empty() && workers.all(|worker| worker.state != WorkerState::Ready)
+    let ready = workers.any(|worker| worker.state == WorkerState::Ready);
+    let unready = !status.generations.is_empty() && !ready;
+    let listeners = &status.listeners;
+    let unreachable = !listeners.is_empty() && listeners.iter().all(|listener| listener.broken);
+    unready || unreachable
 }
 
 fn generations(status: &Status) -> Table {
@@ -230,13 +238,24 @@ fn listeners(listeners: &[ListenerView]) -> Table {
             // A queue in which nobody waits is as it should be.
             Cell::maybe(listener.queue.filter(|queue| *queue > 0)).right(),
             Cell::maybe(origin),
-            Cell::maybe(listener.note.as_deref()).tone(Tone::Warn),
+            Cell::maybe(note(listener)).tone(match listener.broken {
+                true => Tone::Bad,
+                false => Tone::Warn,
+            }),
         ]);
     }
     table
 }
 
-fn footer(status: &Status, paint: Paint) -> Vec<String> {
+fn note(listener: &ListenerView) -> Option<String> {
+    let note = listener.note.as_deref();
+    match listener.broken {
+        true => Some(format!("broken: {}", note.unwrap_or("the log says why"))),
+        false => note.map(str::to_owned),
+    }
+}
+
+fn footer(status: &Status, paint: Paint, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(uncounted(status).map(|line| paint.tone(Tone::Dim, &line)));
     lines.extend(
@@ -256,7 +275,7 @@ fn footer(status: &Status, paint: Paint) -> Vec<String> {
             held.state == GenerationState::Canary && Some(held.number) == last.to
         };
         let canary = status.generations.iter().any(stands);
-        lines.push(last_upgrade(last, canary, status.at, paint));
+        lines.push(last_upgrade(last, canary, status.at, (paint, columns)));
     }
     let counts = status.upgrades;
     if counts.succeeded + counts.failed + counts.rolled_back > 0 {
@@ -289,7 +308,12 @@ fn uncounted(status: &Status) -> Option<String> {
 }
 
 /// `canary`: what it made stands, and is not active.
-fn last_upgrade(last: &LastUpgrade, canary: bool, at: Timestamp, paint: Paint) -> String {
+fn last_upgrade(
+    last: &LastUpgrade,
+    canary: bool,
+    at: Timestamp,
+    (paint, columns): (Paint, usize),
+) -> String {
     let good = last.result == OperationResult::Done;
     let result = paint.tone(
         if good { Tone::Good } else { Tone::Bad },
@@ -301,21 +325,23 @@ fn last_upgrade(last: &LastUpgrade, canary: bool, at: Timestamp, paint: Paint) -
         (None, Some(to)) => format!(", generation {to}"),
         _ => String::new(),
     };
-    let reason = last
-        .reason
-        .as_ref()
-        .map(|reason| format!(": {}", clean(reason)));
-    format!(
-        "last upgrade: {} {result}{way}, {} ago, took {}{}",
+    let mut line = format!(
+        "last upgrade: {} {result}{way}, {} ago, took {}",
         clean(&last.id),
         age(
             at,
             last.started_at
                 .after(Duration::from_millis(last.duration_ms))
         ),
-        Span(last.duration_ms),
-        reason.unwrap_or_default()
-    )
+        Span(last.duration_ms)
+    );
+    if let Some(reason) = &last.reason {
+        // Two lines at most, less what breaking between words leaves free; `history` has the whole.
+        let used = width(&clean(&line)) + 2 * LEFT_FREE;
+        let room = columns.saturating_mul(2).saturating_sub(used);
+        line += &format!(": {}", fit(&clean(reason).replace('\n', " "), room));
+    }
+    line
 }
 
 fn age(at: Timestamp, since: Timestamp) -> String {

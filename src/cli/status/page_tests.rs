@@ -157,6 +157,10 @@ fn a_service_without_a_ready_worker_is_not_said_to_serve() {
     assert_eq!(word(&status).as_deref(), Some("not serving"));
     status.generations[1].workers[1].state = WorkerState::Ready;
     assert_eq!(word(&status).as_deref(), Some("serving"));
+    status.listeners[0].broken = true;
+    assert_eq!(word(&status).as_deref(), Some("serving"), "one is enough");
+    status.listeners[1].broken = true;
+    assert_eq!(word(&status).as_deref(), Some("not serving"));
 }
 
 #[test]
@@ -227,7 +231,14 @@ fn on_a_narrow_terminal_what_is_long_is_cut_or_broken() {
     let mut status = busy();
     status.generations[0].label = Some("a-label-that-is-rather-long".to_owned());
     status.generations[2].release.changed_files.clear();
+    let last = status.last_upgrade.as_mut().expect("there was one");
+    last.reason = Some("worker 7.0 ended by exit code 3 ".repeat(10));
     let page = render(&status, Paint(false), 80);
+    let after = page.split("last upgrade: ").nth(1).expect("it is told");
+    let lines = after
+        .lines()
+        .take_while(|line| !line.starts_with("upgrades:"));
+    assert_eq!(lines.count(), 2, "{page}");
     let wide: Vec<&str> = page
         .lines()
         .filter(|line| {

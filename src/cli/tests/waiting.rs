@@ -148,8 +148,8 @@ async fn waiting_ends_at_the_timeout_and_the_operation_goes_on() {
     assert_eq!(
         done.err,
         format!(
-            "error: web: upgrade up_8 did not end within 50 ms and goes on\n hint: to see how it \
-             goes: handover status web --runtime-dir {}\n",
+            "error: web: upgrade up_8 did not end within 50 ms and goes on\n hint: to undo it: \
+             handover abort web --runtime-dir {0}; to see how it goes: handover status web --runtime-dir {0}\n",
             place.path().display()
         )
     );

@@ -148,11 +148,18 @@ fn table(
     pairs: impl Iterator<Item = Result<(String, String), Wrong>>,
 ) -> Result<BTreeMap<String, String>, Wrong> {
     let mut table = BTreeMap::new();
+    let mut wrong = Vec::new();
     for pair in pairs {
-        let (name, value) = pair?;
-        table.insert(name, value);
+        match pair {
+            Ok((name, value)) => drop(table.insert(name, value)),
+            Err(one) => wrong.push(one),
+        }
     }
-    Ok(table)
+    let chained = wrong.into_iter().rev().reduce(|next, one| Wrong {
+        next: Some(Box::new(next)),
+        ..one
+    });
+    chained.map_or(Ok(table), Err)
 }
 
 /// Splits `NAME=VALUE`. Faults never show the value: it may be a secret.

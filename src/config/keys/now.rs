@@ -310,7 +310,7 @@ pub(super) const KEYS: &[Key] = &[
         HOOK,
         "[]",
         Live,
-        "Before a new generation starts (not the first); a failure refuses the upgrade."
+        "Before a new generation starts (not the first); if it fails, so does the upgrade, and nothing was started."
     ),
     key!(
         "hooks.post_ready",

@@ -82,7 +82,28 @@ const BROKEN: &[(&str, (usize, usize), &str)] = &[
         "write \\\\ for a backslash",
     ),
     ("[app.env]\nA = True", (2, 5), "this is not TOML"),
-    ("backlog = 010", (1, 11), "this is not TOML"),
+    (
+        "backlog = 010",
+        (1, 11),
+        "leading zero | write backlog = 10",
+    ),
+    (
+        "backlog = 00 # none",
+        (1, 11),
+        "leading zero | write backlog = 0",
+    ),
+    (
+        "mode = 0660",
+        (1, 8),
+        "leading zero | write mode = \"0660\"",
+    ),
+    (
+        "[control]\nmode = 0660 # the group",
+        (2, 8),
+        "leading zero | write mode = \"0660\"",
+    ),
+    ("backlog = = 1", (1, 11), "extra `=` | write backlog = 1"),
+    ("backlog ==", (1, 10), "write backlog = VALUE"),
     ("nodelay = True", (1, 11), "write true"),
     ("backlog = [1, 2", (1, 11), "this [ is never closed | add ]"),
     (

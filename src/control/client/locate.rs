@@ -92,6 +92,10 @@ pub async fn locate_in(
         None => {
             if let Some(own) = places.given() {
                 search.directory(&own).await;
+                // Also where its master is another than the one that is asked for.
+                if !search.has_looked(&own) {
+                    search.saw(&own, None);
+                }
             }
             for root in places.roots() {
                 search.root(&root).await;
@@ -122,6 +126,9 @@ impl Search {
             self.saw(dir, Some(format!("it is no directory{fix}")));
         } else if paths::control_socket(dir).exists() {
             self.directory(dir).await;
+            if !self.has_looked(dir) {
+                self.saw(dir, None);
+            }
         } else {
             self.children(dir).await;
         }
@@ -191,6 +198,10 @@ impl Search {
             pid: holder.map(|holder| holder.pid),
             client,
         });
+    }
+
+    fn has_looked(&self, path: &Path) -> bool {
+        self.looked.iter().any(|looked| looked.path == path)
     }
 
     fn saw(&mut self, path: &Path, reason: Option<String>) {

@@ -126,6 +126,7 @@ impl Event {
                 worker,
                 serving,
                 reason,
+                changed_workers,
                 ..
             } => {
                 f.write_str("upgrade failed")?;
@@ -137,6 +138,7 @@ impl Event {
                 }
                 write!(f, ": {reason}")?;
                 match serving {
+                    Some(_) if !changed_workers.is_empty() => Ok(()),
                     Some(serving) => write!(f, "; generation {serving} serves as before"),
                     None => Ok(()),
                 }

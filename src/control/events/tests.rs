@@ -157,6 +157,7 @@ fn of_generations() -> Vec<Known> {
                 worker: Some(text("8.0")),
                 serving: Some(7),
                 reason: text("exit code 3"),
+                changed_workers: Vec::new(),
             },
             "upgrade failed, generation 8, worker 8.0: exit code 3; generation 7 serves as before",
         ),

@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::making::{make, make_parents};
-use super::unusable::{PathError, SOCKET_PATH_MAX, io_error};
+use super::unusable::{PathError, SOCKET_PATH_MAX, io_error, refuse_other};
 use super::{CONTROL_SOCKET, Holder, LOCK, distrust};
 
 /// Connections that may wait until the master's loop comes round.
@@ -25,6 +25,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub struct RuntimeDir {
     path: PathBuf,
+    /// No master had it before.
+    is_new: bool,
     /// The service's name, as the lock says it.
     name: String,
     /// Its config file, as the lock says it.
@@ -47,9 +49,9 @@ type FileId = (u64, u64);
 /// master left is no error.
 pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
     let user = rustix::process::geteuid().as_raw();
+    check_length(path, &format!("{CONTROL_SOCKET}.new"))?;
     let absolute = std::path::absolute(path).map_err(io_error("find", path))?;
     let path = absolute.as_path();
-    check_length(path)?;
     if let Some(parent) = path.parent() {
         make_parents(parent, user)?;
         if let Some(reason) = distrust(parent, user) {
@@ -60,9 +62,10 @@ pub fn prepare(path: &Path, name: &str) -> Result<RuntimeDir, PathError> {
         }
     }
     make(path, user)?;
-    let lock = take_lock(path, name)?;
+    let (lock, is_new) = take_lock(path, name)?;
     Ok(RuntimeDir {
         path: path.to_owned(),
+        is_new,
         name: name.to_owned(),
         config: None,
         lock,
@@ -81,6 +84,17 @@ impl RuntimeDir {
         self.config =
             config.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         write_lock(&mut self.lock, &self.name, self.config.as_deref())
+    }
+
+    /// No master had it before this one: what is in it is not handover's.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Removes the lock of a directory that was new, and is not wanted after all.
+    pub fn forget(&self) {
+        drop(fs::remove_file(self.path.join(LOCK)));
     }
 
     /// Where it is; absolute.
@@ -105,7 +119,7 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// As [`bind_control_as`](Self::bind_control_as).
-    pub fn bind_control(&mut self) -> io::Result<UnixListener> {
+    pub fn bind_control(&mut self) -> Result<UnixListener, PathError> {
         self.bind_control_as(0o600, None)
     }
 
@@ -113,23 +127,41 @@ impl RuntimeDir {
     /// master left. It is non-blocking, as tokio wants it.
     ///
     /// # Errors
-    /// As socket(2), bind(2), chown(2), listen(2) and rename(2).
-    pub fn bind_control_as(&mut self, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
+    /// As socket(2), bind(2), chown(2), listen(2) and rename(2); and that a directory has its name.
+    pub fn bind_control_as(
+        &mut self,
+        mode: u32,
+        group: Option<u32>,
+    ) -> Result<UnixListener, PathError> {
         let path = self.control_socket();
         let fresh = self.path.join(format!("{CONTROL_SOCKET}.new"));
-        remove_if_there(&fresh)?;
+        for name in [&path, &fresh] {
+            refuse_other(name, "its control socket", |kind| !kind.is_dir())?;
+        }
+        self.bind_through(&fresh, &path, mode, group)
+            .map_err(io_error("bind", &path))
+    }
+
+    fn bind_through(
+        &mut self,
+        fresh: &Path,
+        path: &Path,
+        mode: u32,
+        group: Option<u32>,
+    ) -> io::Result<UnixListener> {
+        remove_if_there(fresh)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         // Linux gives the path the mode of the unbound socket: so there is no
         // moment in which others could connect.
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        bind(&socket, &SocketAddrUnix::new(&fresh)?)?;
+        bind(&socket, &SocketAddrUnix::new(fresh)?)?;
         // The group first: nobody of another one is let in for a moment.
-        std::os::unix::fs::chown(&fresh, None, group)?;
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(mode))?;
+        std::os::unix::fs::chown(fresh, None, group)?;
+        fs::set_permissions(fresh, fs::Permissions::from_mode(mode))?;
         listen(&socket, BACKLOG)?;
-        self.control = file_id(&fresh);
-        fs::rename(&fresh, &path)?;
+        self.control = file_id(fresh);
+        fs::rename(fresh, path)?;
         Ok(UnixListener::from(socket))
     }
 
@@ -188,20 +220,26 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn check_length(path: &Path) -> Result<(), PathError> {
-    let socket = path.join(format!("{CONTROL_SOCKET}.new"));
-    let length = socket.as_os_str().len();
-    if length > SOCKET_PATH_MAX {
-        return Err(PathError::TooLong {
-            path: socket,
-            length,
-        });
+/// Whether a socket called `socket` can be bound in the runtime directory `path` (unix(7)).
+///
+/// # Errors
+/// [`PathError::TooLong`], and that there is no working directory for a relative path.
+pub fn check_length(path: &Path, socket: &str) -> Result<(), PathError> {
+    let path = std::path::absolute(path).map_err(io_error("find", path))?;
+    let length = path.as_os_str().len();
+    // With the slash between them.
+    let most = SOCKET_PATH_MAX.saturating_sub(socket.len() + 1);
+    match length > most {
+        true => Err(PathError::TooLong { path, length, most }),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
+/// The lock, and whether no master ever had one here.
+fn take_lock(directory: &Path, name: &str) -> Result<(File, bool), PathError> {
     let path = directory.join(LOCK);
+    refuse_other(&path, "its lock", |kind| kind.is_file())?;
+    let is_new = Holder::of(directory).is_none();
     let mut lock = OpenOptions::new()
         .read(true)
         .write(true)
@@ -223,7 +261,7 @@ fn take_lock(directory: &Path, name: &str) -> Result<File, PathError> {
         Err(TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
     }
     write_lock(&mut lock, name, None).map_err(io_error("write", &path))?;
-    Ok(lock)
+    Ok((lock, is_new))
 }
 
 /// Who holds the lock: `PID NAME`, then a line for the config.
@@ -234,9 +272,10 @@ fn write_lock(lock: &mut File, name: &str, config: Option<&Path>) -> io::Result<
         lines.extend_from_slice(config.as_os_str().as_bytes());
         lines.push(b'\n');
     }
-    lock.set_len(0)?;
     lock.rewind()?;
-    lock.write_all(&lines)
+    lock.write_all(&lines)?;
+    // Last: whoever is killed in between leaves a lock that can be read.
+    lock.set_len(lines.len() as u64)
 }
 
 #[cfg(test)]
@@ -379,9 +418,27 @@ mod tests {
     #[test]
     fn a_path_too_long_for_a_socket_says_so() {
         let error = prepare(&Path::new("/tmp").join("x".repeat(120)), "web").expect_err("long");
-        assert!(
-            error.to_string().contains("choose a shorter --runtime-dir"),
-            "{error}"
-        );
+        assert!(error.is_of_the_place());
+        let error = error.to_string();
+        for part in [
+            "xxx is 125 bytes long, and at most 90 work",
+            "choose a shorter --runtime-dir",
+        ] {
+            assert!(error.contains(part), "{part:?} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn the_longest_directory_is_one_in_which_the_socket_can_be_bound() {
+        let room = room();
+        let length = room.path().as_os_str().len();
+        let path = room
+            .path()
+            .join("x".repeat(SOCKET_PATH_MAX - length - "//s".len()));
+        check_length(&path, "s").expect("it fits");
+        check_length(&path, "ss").expect_err("a byte too many");
+        fs::create_dir(&path).expect("made");
+        UnixListener::bind(path.join("s")).expect("bound");
+        UnixListener::bind(path.join("ss")).expect_err("a byte too many");
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::unusable::{PathError, io_error};
+use super::unusable::{PathError, io_error, refuse_other};
 
 /// Makes what lies above a runtime directory, as far as it is not there.
 pub(super) fn make_parents(parent: &Path, user: u32) -> Result<(), PathError> {
@@ -40,6 +40,17 @@ pub fn make_directory(path: &Path, mode: u32) -> io::Result<bool> {
     let made = rustix::fs::open(path, flags, Mode::empty())?;
     rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
     Ok(true)
+}
+
+/// As [`make_directory`], below a runtime directory: says so where something else has its name. `wanted`: what it is for.
+///
+/// # Errors
+/// As mkdir(2), open(2) and fchmod(2), and [`PathError::InTheWay`].
+pub fn make_room(path: &Path, mode: u32, wanted: &'static str) -> Result<(), PathError> {
+    refuse_other(path, wanted, |kind| kind.is_dir())?;
+    make_directory(path, mode)
+        .map(drop)
+        .map_err(io_error("make the directory", path))
 }
 
 /// Makes the runtime directory; one that is there must be safe from others.

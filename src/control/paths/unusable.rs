@@ -1,6 +1,8 @@
 //! Why a runtime directory cannot be used.
 
+use std::fs::{self, FileType};
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Holder;
@@ -35,9 +37,36 @@ pub enum PathError {
         /// Why.
         reason: String,
     },
+    /// Something that is none of handover's has a name in it.
+    #[error(
+        "{} is {what}, and handover needs this name for {wanted}; remove it, and start again: {command} {}; or \
+         choose another directory with --runtime-dir",
+        path.display(),
+        path.display()
+    )]
+    InTheWay {
+        /// What is in the way.
+        path: PathBuf,
+        /// "a FIFO"
+        what: &'static str,
+        /// "its lock"
+        wanted: &'static str,
+        /// What removes it.
+        command: &'static str,
+    },
+    /// It would be emptied, and no master made it.
+    #[error(
+        "{} is not empty, and no master of handover made it: what is in it would be removed; give handover a directory of \
+         its own with --runtime-dir",
+        path.display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A live master has it.
     #[error(
-        "{} belongs to a running master{} give this one another --name",
+        "{} belongs to a running master{} give this one another --name or --runtime-dir",
         path.display(),
         whose(holder.as_ref(), path)
     )]
@@ -47,27 +76,31 @@ pub enum PathError {
         /// Who has it, where that could be read.
         holder: Option<Holder>,
     },
-    /// The control socket's path would not fit into an address.
+    /// The path of a socket in it would not fit into an address.
     #[error(
-        "{} is {length} bytes long, and the kernel takes {SOCKET_PATH_MAX} for a socket: choose a \
-         shorter --runtime-dir",
+        "the runtime directory {} is {length} bytes long, and at most {most} work: its sockets, those of workers \
+         with high numbers too, have longer paths, of which the kernel takes {SOCKET_PATH_MAX} bytes (unix(7)); \
+         choose a shorter --runtime-dir, or a shorter --name where the directory is called after it",
         path.display()
     )]
     TooLong {
-        /// The socket's path.
+        /// The directory.
         path: PathBuf,
         /// Its length in bytes.
         length: usize,
+        /// How long it may be.
+        most: usize,
     },
 }
 
 impl PathError {
-    /// Nothing can be made there, by whomever: another place may do.
+    /// Nothing can be made there, by whomever, or nothing that works: another place may do.
     #[must_use]
-    pub fn is_not_writable(&self) -> bool {
+    pub fn is_of_the_place(&self) -> bool {
         use io::ErrorKind as E;
-        let Self::Io { source, .. } = self else {
-            return false;
+        let source = match self {
+            Self::Io { source, .. } => source,
+            other => return matches!(other, Self::TooLong { .. }),
         };
         matches!(
             source.kind(),
@@ -88,6 +121,37 @@ fn whose(holder: Option<&Holder>, path: &Path) -> String {
         holder.command("upgrade", path),
         holder.command("stop", path)
     )
+}
+
+/// Says what is at `path` unless it is nothing, or `fits`.
+pub(super) fn refuse_other(
+    path: &Path,
+    wanted: &'static str,
+    fits: impl FnOnce(FileType) -> bool,
+) -> Result<(), PathError> {
+    // Whoever cannot look cannot use it either, which the use will say.
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let kind = meta.file_type();
+    if fits(kind) {
+        return Ok(());
+    }
+    let what = match kind {
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_file() => "a file",
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let path = path.to_owned();
+    Err(PathError::InTheWay {
+        path,
+        what,
+        wanted,
+        command: if kind.is_dir() { "rm -r" } else { "rm" },
+    })
 }
 
 pub(super) fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PathError {

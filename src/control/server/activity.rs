@@ -174,6 +174,10 @@ impl<S> Watched<S> {
         }
     }
 
+    pub(super) fn into_inner(self) -> S {
+        self.stream
+    }
+
     /// Passes on what this turn is for.
     fn pass(&mut self, buffer: &mut ReadBuf<'_>, turn: &Turn) {
         let fits = self.ahead.len().min(buffer.remaining());

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, sink};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, Watched};
 use super::door::Guest;
@@ -47,27 +47,25 @@ pub(super) async fn drive<S>(
         }
     });
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
-    let mut connection = pin!(
-        http1::Builder::new()
-            // `Activity` bounds the head, and idle connections apart from it.
-            .header_read_timeout(None)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(limits.head_bytes)
-            .max_header_size(limits.head_bytes)
-            .half_close(false)
-            .serve_connection(stream, service)
-    );
+    let mut connection = http1::Builder::new()
+        // `Activity` bounds the head, and idle connections apart from it.
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(limits.head_bytes)
+        .max_header_size(limits.head_bytes)
+        .half_close(false)
+        .serve_connection(stream, service);
     let mut closed = pin!(context.events.closed());
     let mut closing = false;
     let mut alarm = pin!(sleep_until(Instant::now() + limits.head_timeout));
-    poll_fn(|cx| {
+    let answered = poll_fn(|cx| {
         if !closing && closed.as_mut().poll(cx).is_ready() {
             closing = true;
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
         // An error is the client's: nobody is left to be told.
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(true);
         }
         let deadline = activity
             .deadline(limits)
@@ -76,7 +74,22 @@ pub(super) async fn drive<S>(
             // "Far" moves with every poll, but an earlier alarm only polls once more.
             alarm.as_mut().reset(deadline);
         }
-        alarm.as_mut().poll(cx)
+        alarm.as_mut().poll(cx).map(|()| false)
     })
     .await;
+    if answered && !closing {
+        let stream = connection.into_parts().io.into_inner().into_inner();
+        tokio::select! {
+            () = closed => {}
+            () = hear_out(stream, limits.body_timeout) => {}
+        }
+    }
+}
+
+/// Reads what the client still writes, and drops it, until the client hangs up or `patience` is over. Where somebody
+/// closes with bytes unread, a client that writes all of its request before it reads meets a broken pipe in the place
+/// of the answer.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, patience: Duration) {
+    let _ = stream.shutdown().await;
+    let _ = timeout(patience, copy(&mut stream, &mut sink())).await;
 }

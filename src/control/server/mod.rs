@@ -28,7 +28,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::process::is_scarce;
+use crate::process::{is_scarce, nofile_limit};
 
 use super::{ApiError, ErrorKind, Event, EventLog, Request};
 use activity::Activity;
@@ -37,7 +37,7 @@ pub use door::{AdminDoor, ControlDoor, Door};
 pub use hostile::feed;
 
 /// Descriptors that are left to the rest of the master: callers must not take those that a worker is started with.
-const DESCRIPTORS_RESERVED: u64 = 64;
+pub(crate) const DESCRIPTORS_RESERVED: u64 = 64;
 
 /// What the server allows itself and its clients.
 #[derive(Clone, Debug)]
@@ -232,12 +232,18 @@ impl Server {
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let crowded = is_scarce(stream.as_fd(), DESCRIPTORS_RESERVED);
         if (place.is_none() || crowded) && !self.end_a_silent_one() {
-            let most = self.context.limits.connections;
-            let error = ApiError::new(
-                ErrorKind::Busy,
-                format_args!("{most} connections are open, which is the most at once"),
-            );
-            return self.refuse(stream, error.hint("try again, or close some of them"));
+            if place.is_none() {
+                let most = self.context.limits.connections;
+                let error = ApiError::new(
+                    ErrorKind::Busy,
+                    format_args!("{most} connections are open, which is the most at once"),
+                );
+                return self.refuse(stream, error.hint("try again, or close some of them"));
+            }
+            // One at a time is always answered: whoever mends what takes the descriptors must not be kept out.
+            if !self.open.is_empty() {
+                return self.refuse(stream, few_descriptors());
+            }
         }
         let context = Arc::clone(&self.context);
         let places = Arc::clone(&self.places);
@@ -313,6 +319,20 @@ impl Server {
         // What did not end in time is ended by dropping its task.
         let _ = timeout(linger, all).await;
     }
+}
+
+/// Not the connections are too many.
+fn few_descriptors() -> ApiError {
+    let error = ApiError::new(
+        ErrorKind::Busy,
+        format_args!(
+            "handover has hardly any descriptors left of the {} that it may have (RLIMIT_NOFILE)",
+            nofile_limit()
+        ),
+    );
+    error.hint(
+        "try again; for more, set LimitNOFILE= in the unit, or `ulimit -Hn` as root before the start",
+    )
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub struct ConfigValue {
     pub key: String,
     /// Its value; null when it is masked.
     pub value: Value,
-    /// `default`, `/etc/handover/web.toml:12`, `HANDOVER_APP__WORKERS`, `--workers`. Of a value that is in force still
+    /// `default` (of a name that comes from something else: `default, of /etc/handover/web.toml`), `/etc/handover/web.toml:12`, `HANDOVER_APP__WORKERS`, `--workers`. Of a value that is in force still
     /// although that place says another by now: a sentence with both.
     pub origin: String,
     /// Whether the value is withheld because it may be a secret.

@@ -52,6 +52,10 @@ pub struct OperationView {
     /// It failed, and no worker of the generation before it is ready either: nobody serves.
     #[serde(default)]
     pub unserved: bool,
+    /// It failed, and these workers of the generation before it were started again from files that changed since that one
+    /// began: they run what is there now, and not what ran before. `warnings` says which files and what to do.
+    #[serde(default)]
+    pub changed_workers: Vec<String>,
     /// Workers of the new generation; of a `scale`, how many there are now.
     pub workers: Option<u32>,
     /// Of a `scale`: how many there were to be when it was asked for.
@@ -121,6 +125,7 @@ impl OperationView {
             drained: false,
             unchanged: false,
             unserved: false,
+            changed_workers: Vec::new(),
             workers: None,
             workers_from: None,
             workers_to: None,

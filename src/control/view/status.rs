@@ -108,6 +108,9 @@ pub struct ListenerView {
     pub queue: Option<u32>,
     /// Whether a worker must wait on it to be ready.
     pub ready: bool,
+    /// Whether it does not work, for the reason in `note`: somebody took its path or its port, for one.
+    #[serde(default)]
+    pub broken: bool,
     /// What a person should know of it: that two generations of a datagram
     /// socket read from one queue, or why it could not be repaired.
     #[serde(default)]

@@ -13,7 +13,7 @@ pub(crate) fn full_status() -> Value {
         "started_at": "2026-03-21T13:52:05.000Z",
         "listeners": [{
             "name": "http", "address": "0.0.0.0:8080", "origin": "bound", "backlog": 4096,
-            "queue": 3, "ready": true, "note": null,
+            "queue": 3, "ready": true, "broken": false, "note": null,
         }],
         "admin": "127.0.0.1:9464",
         "generations": [{

@@ -23,12 +23,14 @@ const DEFAULT_NAME: &str = "stored";
 
 /// The descriptors that one worker stored, in the order in which it did.
 ///
-/// Several may share a name. The successor in the same slot begins with a
-/// [`duplicate`](Self::duplicate), so that a generation that fails leaves no
+/// Several may share a name. The successor in the same slot begins with
+/// [copies](Self::copy_into), so that a generation that fails leaves no
 /// trace in the store of the one that stays.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Store {
     entries: Vec<Entry>,
+    /// How many there may be.
+    most: usize,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,16 @@ pub enum Refused {
     /// [`STORE_LIMIT`] is reached.
     #[error("{0:?} is refused, since {STORE_LIMIT} are stored already")]
     Full(String),
+    /// As many are stored as [`Store::limit_to`] allows.
+    #[error(
+        "{name:?} is refused, since {stored} are stored already, and there is no room for more"
+    )]
+    NoRoom {
+        /// What it was to be called.
+        name: String,
+        /// How many there are.
+        stored: usize,
+    },
     /// [`STORE_NAMES_BYTES_MAX`] would be passed.
     #[error(
         "{0:?} is refused, since all names together would be longer than \
@@ -97,12 +109,12 @@ pub enum Refused {
     /// `FDSTOREREMOVE=1` needs `FDNAME=`.
     #[error("FDSTOREREMOVE=1 came without FDNAME=")]
     NoName,
-    /// The descriptor cannot be examined.
-    #[error("{name:?} cannot be examined: errno {errno}")]
+    /// The descriptor cannot be examined, or not be copied.
+    #[error("{name:?} cannot be taken: {}", io::Error::from_raw_os_error(*errno))]
     Unusable {
         /// What it was to be called.
         name: String,
-        /// What fstat(2) or fcntl(2) said.
+        /// What fstat(2) or fcntl(2) said; EMFILE: the limit of open files is reached.
         errno: i32,
     },
 }
@@ -110,7 +122,15 @@ pub enum Refused {
 impl Store {
     /// An empty store; it allocates nothing.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            entries: Vec::new(),
+            most: STORE_LIMIT,
+        }
+    }
+
+    /// From now on it takes no more than so many, and never more than [`STORE_LIMIT`]; what it has stays.
+    pub fn limit_to(&mut self, most: usize) {
+        self.most = most.min(STORE_LIMIT);
     }
 
     /// Does what a datagram asks for: `FDSTOREREMOVE=1`, else `FDSTORE=1` for
@@ -190,30 +210,25 @@ impl Store {
         self.entries.is_empty()
     }
 
-    /// A store of its own over the same open files, for the successor in this slot.
-    ///
-    /// # Errors
-    /// EMFILE: the limit of open files is reached.
-    pub fn duplicate(&self) -> io::Result<Self> {
-        let entries = self.entries.iter().map(|entry| {
-            Ok(Entry {
+    /// Gives the store of a successor copies of its own over the same open files: that of the same slot, and slot 0
+    /// for a slot that vanishes. Says what could not be copied, or had no room there.
+    pub fn copy_into(&self, heir: &mut Self) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for entry in &self.entries {
+            let copied = entry.fd.try_clone().map_err(|error| Refused::Unusable {
                 name: entry.name.clone(),
-                fd: entry.fd.try_clone()?,
-                ..*entry
-            })
-        });
-        Ok(Self {
-            entries: entries.collect::<io::Result<_>>()?,
-        })
-    }
-
-    /// Hands everything to the store of another slot: for a slot that vanishes,
-    /// whose heir is slot 0. Says what the heir had no room for; those are closed.
-    pub fn merge_into(self, heir: &mut Self) -> Vec<Refused> {
-        self.entries
-            .into_iter()
-            .filter_map(|entry| heir.admit(entry).err())
-            .collect()
+                errno: error.raw_os_error().unwrap_or_default(),
+            });
+            let admitted = copied.and_then(|fd| {
+                heir.admit(Entry {
+                    name: entry.name.clone(),
+                    fd,
+                    ..*entry
+                })
+            });
+            refused.extend(admitted.err());
+        }
+        refused
     }
 
     /// Forgets what has hung up: a connection that its client closed, a pipe
@@ -255,6 +270,12 @@ impl Store {
         if self.entries.len() >= STORE_LIMIT {
             return Err(Refused::Full(entry.name));
         }
+        if self.entries.len() >= self.most {
+            return Err(Refused::NoRoom {
+                name: entry.name,
+                stored: self.entries.len(),
+            });
+        }
         // With the colon before each.
         let names_bytes: usize = self
             .entries
@@ -266,6 +287,12 @@ impl Store {
         }
         self.entries.push(entry);
         Ok(true)
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,7 +1,13 @@
 //! A worker that listens somewhere else than on what it was given.
 
 use super::*;
-use crate::readiness::{Astray, Instead, advise, foreign_listeners};
+use crate::readiness::{Astray, Foreign, Instead, advise};
+
+fn foreign_listeners(leader: i32, wanted: &[Wanted]) -> Vec<Foreign> {
+    let mut observer = Observer::new(leader, wanted.to_vec(), vec![]);
+    observer.look(Instant::now());
+    observer.foreign_listeners(wanted)
+}
 
 #[test]
 fn what_it_listens_on_instead_is_named() {
@@ -49,6 +55,7 @@ fn its_own_listener_is_not_foreign() {
 
 #[test]
 fn nobody_listens_nowhere() {
-    assert_eq!(foreign_listeners(i32::MAX, &[]), []);
-    assert_eq!(foreign_listeners(-1, &[]), []);
+    let wanted = [wanted_tcp("http", &tcp())];
+    assert_eq!(foreign_listeners(i32::MAX, &wanted), []);
+    assert_eq!(foreign_listeners(-1, &wanted), []);
 }

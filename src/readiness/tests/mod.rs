@@ -6,6 +6,7 @@ mod edge;
 mod elsewhere;
 mod figures;
 mod held;
+mod many;
 mod servers;
 mod streams;
 

@@ -132,6 +132,71 @@ fn without_descriptors_the_server_pauses_and_recovers() {
     );
 }
 
+#[test]
+fn where_descriptors_are_few_one_caller_is_answered_and_a_second_is_told_of_the_limit() {
+    if std::env::var_os(ALONE).is_some() {
+        return tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(few_descriptors());
+    }
+    let name = "control::server::tests::flood::\
+                where_descriptors_are_few_one_caller_is_answered_and_a_second_is_told_of_the_limit";
+    let output = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{output:?}"
+    );
+}
+
+fn number(file: &std::fs::File) -> usize {
+    let number = std::os::fd::AsRawFd::as_raw_fd(file);
+    usize::try_from(number).expect("not negative")
+}
+
+async fn few_descriptors() {
+    let harness = Harness::start(Limits::default(), echo);
+    let (limit, taken) = (512, 480);
+    let few = Rlimit {
+        current: Some(limit),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    setrlimit(Resource::Nofile, few).expect("lowered");
+    // Enough are left for what follows, and fewer than are kept for the rest of a master.
+    let mut held = Vec::new();
+    while held.len() < taken && held.last().is_none_or(|file| number(file) < taken) {
+        held.push(std::fs::File::open("/dev/null").expect("open"));
+    }
+    let answer = harness.ask("GET /v1/status").await;
+    assert_eq!(status(&answer), 200, "{answer}");
+    let mut holder = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
+    holder
+        .write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut some = [0; 16];
+    holder.read_exact(&mut some).await.expect("it is answered");
+    let answer = harness.ask("GET /v1/status").await;
+    let error = &json(&answer)["error"];
+    assert_eq!((status(&answer), &error["kind"]), (503, &"busy".into()));
+    let told = format!("{} {}", error["message"], error["hint"]);
+    for part in [
+        &format!("of the {limit} that"),
+        "RLIMIT_NOFILE",
+        "LimitNOFILE=",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in {told}");
+    }
+}
+
 async fn run_out_of_descriptors() {
     let limits = Limits {
         pause: Duration::from_millis(20),

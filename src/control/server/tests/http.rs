@@ -200,6 +200,58 @@ async fn a_body_that_is_too_large_is_refused() {
     assert_eq!(status(&fits), 500, "the echo is no operation: {fits}");
 }
 
+/// More than a unix socket and its server hold together: who writes it waits for somebody who reads.
+const LONG: usize = 8 * 1024 * 1024;
+
+/// Writes the whole request before it reads, as many clients do.
+async fn write_then_read(harness: &Harness, line: &str) -> String {
+    let mut client = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
+    let head = format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: {LONG}\r\n\r\n");
+    let request = [head.as_bytes(), &vec![b' '; LONG]].concat();
+    let exchange = async {
+        client.write_all(&request).await.expect("taken to its end");
+        read_all(&mut client).await
+    };
+    timeout(BOUND, exchange).await.expect("the server closes")
+}
+
+#[tokio::test]
+async fn who_writes_all_before_it_reads_is_told_why_it_was_refused() {
+    let harness = Harness::start(Limits::default(), echo);
+    for (line, refusal) in [("POST /v1/upgrade", 413), ("POST /v1/nothing", 404)] {
+        let answer = write_then_read(&harness, line).await;
+        assert_eq!(status(&answer), refusal, "{answer}");
+    }
+    let answer = write_then_read(&harness, "POST /v1/upgrade").await;
+    let error = &json(&answer)["error"];
+    assert_eq!(error["message"], "the body has more than 1048576 bytes");
+}
+
+#[tokio::test]
+async fn who_writes_for_ever_is_listened_to_for_a_while() {
+    let limits = Limits {
+        body_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let harness = Harness::start(limits, echo);
+    let mut client = UnixStream::connect(harness.socket())
+        .await
+        .expect("connected");
+    let head = format!(
+        "POST /v1/stop HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
+        u32::MAX
+    );
+    let writing = async {
+        client.write_all(head.as_bytes()).await.expect("written");
+        while client.write_all(&[b' '; 4096]).await.is_ok() {}
+        read_all(&mut client).await
+    };
+    let answer = timeout(BOUND, writing).await.expect("the server hangs up");
+    assert_eq!(status(&answer), 413, "{answer}");
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let harness = Harness::start(Limits::default(), echo);

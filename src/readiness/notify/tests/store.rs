@@ -150,7 +150,8 @@ fn a_datagram_stores_and_removes() {
 fn a_failed_generation_leaves_no_trace_in_the_store_of_the_old_one() {
     let mut old = Store::new();
     old.add("table", memfd()).unwrap();
-    let mut new = old.duplicate().unwrap();
+    let mut new = Store::new();
+    assert_eq!(old.copy_into(&mut new), []);
     assert_eq!(names(&new), ["table"]);
     // The same open file: the successor sees the state, not a copy of it.
     let inode = |store: &Store| {
@@ -173,7 +174,7 @@ fn a_slot_that_vanishes_hands_over_what_fits() {
     gone.add("b", memfd()).unwrap();
     gone.add("a", ours.into()).unwrap();
     gone.add("c", memfd()).unwrap();
-    assert_eq!(gone.merge_into(&mut heir), []);
+    assert_eq!(gone.copy_into(&mut heir), []);
     assert_eq!(names(&heir), ["a", "b", "c"]);
 
     let mut full = Store::new();
@@ -181,9 +182,18 @@ fn a_slot_that_vanishes_hands_over_what_fits() {
         full.add("null", File::open("/dev/null").unwrap().into())
             .unwrap();
     }
-    let refused = heir.merge_into(&mut full);
+    let refused = heir.copy_into(&mut full);
     assert_eq!(refused.len(), 3);
     assert_eq!(full.len(), STORE_LIMIT);
+    let mut narrow = Store::new();
+    narrow.limit_to(2);
+    let refused = heir.copy_into(&mut narrow);
+    let no_room = |name: &str| Refused::NoRoom {
+        name: name.into(),
+        stored: 2,
+    };
+    assert_eq!(refused, [no_room("c")]);
+    assert_eq!(names(&narrow), ["a", "b"]);
 }
 
 #[test]
