@@ -162,10 +162,8 @@ impl Master {
         unready.take(SIBLINGS_MAX).find_map(|(other, worker)| {
             let pid = worker.pid()?;
             let given: Vec<Wanted> = self.listeners_of(other.generation).map(wanted_of).collect();
-            let mut observer = Observer::new(pid, given.clone(), Vec::new());
-            // One look: whatever is found in it of a large tree is enough.
-            observer.look(Instant::now());
-            let foreign = observer.foreign_listeners(&given).into_iter().next()?;
+            let mut foreign = Observer::foreign_listeners_of(pid, &given).into_iter();
+            let foreign = foreign.next()?;
             self.of_sibling_at(**other, &foreign)
         })
     }

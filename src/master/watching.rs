@@ -406,8 +406,11 @@ impl Master {
         }
         let watched = self.watching.watched.get_mut(&id);
         let observer = watched.and_then(|watched| watched.observer.as_mut());
-        let foreign = observer.map(|observer| observer.foreign_listeners(&given));
-        let foreign = foreign.unwrap_or_default();
+        let foreign = match observer {
+            Some(observer) => observer.foreign_listeners(&given),
+            // Another sign is waited for.
+            None => Observer::foreign_listeners_of(pid, &given),
+        };
         if let Some(foreign) = foreign.first() {
             let advice = self.advise(id, pid, Instead::ListensOn(foreign), &wanted);
             self.tell_elsewhere(id, advice);
