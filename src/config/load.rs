@@ -35,11 +35,11 @@ pub struct Loaded {
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Fault>,
     /// Where each key stands that somebody said.
-    places: BTreeMap<String, (Place, Option<Snippet>)>,
+    pub(super) places: BTreeMap<String, (Place, Option<Snippet>)>,
     /// Where everything else could stand.
-    nowhere: Place,
+    pub(super) nowhere: Place,
     /// Keys whose value has a fault: what stands for them here is what they would be without it.
-    broken: BTreeSet<String>,
+    pub(super) broken: BTreeSet<String>,
 }
 
 impl Loaded {

@@ -49,6 +49,16 @@ pub struct Listener {
     trouble: Option<String>,
 }
 
+/// The number of the listener that is opened next.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// What of a listener nobody sees from outside, for who keeps it.
+pub(super) struct Parts<'a> {
+    pub(super) entry: &'a Listen,
+    pub(super) owned: Option<&'a OwnedPath>,
+    pub(super) keep_dir: Option<&'a Path>,
+}
+
 /// A new socket for a listener whose old one is beyond repair.
 pub(super) struct Replacement {
     fd: OwnedFd,
@@ -64,7 +74,6 @@ impl Listener {
         datagram: bool,
         origin: Origin,
     ) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let inode = rustix::fs::fstat(&fd)?.st_ino;
         let flags = Flags::of(&fd)?;
         let wish = entry.clone();
@@ -101,6 +110,21 @@ impl Listener {
     pub(super) fn wished(mut self, wish: Listen) -> Self {
         self.wish = wish;
         self
+    }
+
+    /// The same under the number that it had before.
+    pub(super) fn numbered(mut self, number: u64) -> Self {
+        self.number = number;
+        NEXT.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        self
+    }
+
+    pub(super) fn parts(&self) -> Parts<'_> {
+        Parts {
+            entry: &self.entry,
+            owned: self.owned.as_ref(),
+            keep_dir: self.keep_dir.as_deref(),
+        }
     }
 
     /// One for each socket that was ever opened here: names may be given anew.

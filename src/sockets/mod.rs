@@ -11,6 +11,7 @@
 //! | `arrange` | changed entries beside listeners that serve: what is kept, what is bound |
 //! | `listener` | one bound socket with a name |
 //! | `inherit` | `LISTEN_FDS` |
+//! | `kept` | a listener over the end of a master |
 //! | `own` | a listener that one worker alone has |
 //! | `inet`, `unix_path`, `occupant`, `options`, `address` | bind(2) and what belongs to it |
 //! | `watch`, `path_watch`, `backlog`, `flags` | what workers and others do to a shared socket |
@@ -30,6 +31,7 @@ mod flags;
 pub mod holder;
 mod inet;
 mod inherit;
+mod kept;
 mod listener;
 mod occupant;
 mod open;
@@ -50,6 +52,7 @@ pub use backlog::mend_backlogs;
 pub use error::{Fault, SocketError};
 pub use flags::FlagChange;
 pub use inherit::Inherited;
+pub use kept::Lost;
 pub use listener::{Listener, Origin};
 pub use open::open;
 pub use own::own_listener;

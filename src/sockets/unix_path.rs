@@ -98,6 +98,17 @@ pub(super) fn open(
 }
 
 impl OwnedPath {
+    /// As [`parts`](Self::parts) gave them.
+    pub(super) fn of_parts(path: PathBuf, keep: Option<PathBuf>, id: (u64, u64)) -> Self {
+        let id = FileId(id.0, id.1);
+        Self { path, keep, id }
+    }
+
+    /// The path, its second link, device and inode.
+    pub(super) fn parts(&self) -> (&Path, Option<&Path>, (u64, u64)) {
+        (&self.path, self.keep.as_deref(), (self.id.0, self.id.1))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
