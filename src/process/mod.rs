@@ -21,6 +21,7 @@ mod errand;
 mod exit;
 mod failure;
 mod follow;
+mod handed;
 mod identity;
 mod launcher;
 mod limits;
@@ -52,6 +53,7 @@ pub use errand::{Done, Errand, Errands, Outcome};
 pub use exit::{Exit, signal_name};
 pub use failure::{LaunchFailure, Step};
 pub use follow::{Follow, Stir};
+pub use handed::{HandedOn, VARIABLE as HANDED, hand_on, take_over};
 pub use identity::{Changed, Difference, Identity};
 pub use launcher::{LaunchRequest, Launched, Launcher, ROLE, Report};
 pub use limits::{

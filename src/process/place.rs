@@ -7,12 +7,14 @@
 //!   it may install; none is installed here);
 //! * `pidfd_send_signal` with flags and with any signal number (rustix takes neither flags nor
 //!   real-time signals, and signal 0 not at all);
+//! * descriptors that the image before this one left open over its execve: whose they are is written nowhere but in the list
+//!   that it left, too;
 //! * `PIDFD_GET_INFO`, for how a process ended that is nobody's child here.
 //!
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::libc;
 use rustix::io::fcntl_dupfd_cloexec;
@@ -61,6 +63,31 @@ pub(super) fn place<const N: usize>(
     close_on_exec_from(end)?;
     // Cannot fail: as many came as went.
     <[OwnedFd; N]>::try_from(kept).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// Owns descriptors that were open when this process executed its program, with close-on-exec set again.
+///
+/// For the beginning of `main` alone, with numbers that the image before this one wrote down: it owned them, closed none
+/// after that, and nothing here has been opened yet. A number that is 2 or less or comes twice is refused.
+///
+/// # Errors
+/// EBADF for one that is not open, `InvalidInput` for one that is refused; nothing is owned, or closed, then.
+pub(super) fn adopt(numbers: &[RawFd]) -> io::Result<Vec<OwnedFd>> {
+    let mut seen = std::collections::BTreeSet::new();
+    for number in numbers {
+        if *number <= 2 || !seen.insert(*number) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // SAFETY: only the flags of the number are read and set; a number that is not open gives EBADF.
+        let flags = unsafe { libc::fcntl(*number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        if flags < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    // SAFETY: each number is open, as was just seen, is above those that the standard library uses, comes once, and is owned by
+    // nobody in this image: it was open before `main` began, and whoever calls this calls it first.
+    let own = |number: &RawFd| unsafe { OwnedFd::from_raw_fd(*number) };
+    Ok(numbers.iter().map(own).collect())
 }
 
 /// Sets close-on-exec on every open descriptor whose number is `first` or more (close_range(2)
