@@ -27,6 +27,7 @@ mod launcher;
 mod limits;
 mod nonce;
 mod output;
+mod own;
 mod owner;
 mod pinned;
 mod place;
@@ -61,6 +62,7 @@ pub use limits::{
 };
 pub use nonce::{Mark, nonce};
 pub use output::{Pipes, Reader, Writers, short_pipe};
+pub use own::{AtItsPath, OwnProgram};
 pub use owner::{
     Owner, OwnerError, gid_of, may_give_to, private_directory, remove_private, unknown_owner,
 };
