@@ -107,6 +107,14 @@ fn its_time_is_bounded_and_its_group_ends_with_it() {
     assert!(!lives(Started::of(&file).0));
 }
 
+/// The one process that was left is named; it may be the shell still, on its way to sleep.
+#[track_caller]
+fn names_one(left: Option<String>, pid: i32) {
+    let named = |name| format!("left 1 process behind, killed: {name} (pid {pid})");
+    let left = left.expect("a process was left");
+    assert!(["sleep", "sh"].map(named).contains(&left), "{left}");
+}
+
 #[test]
 fn what_left_its_group_is_found_by_the_nonce_killed_and_named() {
     for (script, ending) in [
@@ -120,10 +128,7 @@ fn what_left_its_group_is_found_by_the_nonce_killed_and_named() {
         assert_eq!(done.to_string(), ending);
         let started = Started::of(&file);
         let pid = started.0;
-        assert_eq!(
-            done.left_behind(),
-            Some(format!("left 1 process behind, killed: sleep (pid {pid})"))
-        );
+        names_one(done.left_behind(), pid);
         until("its end", || !lives(pid));
     }
 }
@@ -247,8 +252,7 @@ fn errands_that_end_together_are_each_told_of_their_own() {
             let left = running.await.unwrap().left_behind();
             let started = Started::of(file);
             let pid = started.0;
-            let expected = format!("left 1 process behind, killed: sleep (pid {pid})");
-            assert_eq!(left, Some(expected));
+            names_one(left, pid);
             until("its end", || !lives(pid));
         }
     });
