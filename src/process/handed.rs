@@ -106,6 +106,7 @@ pub fn take_over(variable: &str) -> io::Result<Vec<(String, OwnedFd)>> {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
     use std::os::fd::AsFd as _;
     use std::process::Command;
 
@@ -131,7 +132,8 @@ mod tests {
         let (one, other) = (file_with("one"), file_with("other"));
         let named = [("l.1", one.as_fd()), ("n.2.0", other.as_fd())];
         let named = named.map(|(name, fd)| (name.to_owned(), fd));
-        let handed = hand_on(named).expect("hands on");
+        // The next image owns what this one did.
+        let handed = ManuallyDrop::new(hand_on(named).expect("hands on"));
         // Any program that is executed now has them: as the next image of this process would.
         let number = handed.copies[1].as_raw_fd();
         let seen = Command::new("cat")
@@ -139,10 +141,7 @@ mod tests {
             .output()
             .expect("cat runs");
         assert_eq!(seen.stdout, b"other");
-        let variable = handed.variable();
-        // The next image owns what this one did.
-        std::mem::forget(handed);
-        let taken = take_over(&variable).expect("takes over");
+        let taken = take_over(&handed.variable()).expect("takes over");
         let closed = |fd: &OwnedFd| {
             let flags = rustix::io::fcntl_getfd(fd).expect("open");
             flags.contains(FdFlags::CLOEXEC)
@@ -181,7 +180,7 @@ mod tests {
         assert!(refused("-1").contains("invalid input"));
         assert!(refused("2").contains("invalid input"));
         assert!(refused("9999").contains("Bad file descriptor"));
-        let file = std::mem::ManuallyDrop::new(OwnedFd::from(file_with("\u{1}")));
+        let file = ManuallyDrop::new(OwnedFd::from(file_with("\u{1}")));
         assert!(refused(&file.as_raw_fd().to_string()).contains("is no list"));
     }
 }
