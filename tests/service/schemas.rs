@@ -101,11 +101,16 @@ fn when(service: &Service, what: &str, holds: impl Fn(&Value) -> bool) -> Value 
 #[test]
 fn whatever_a_master_says_fits_its_schema() {
     let mut seen = Seen::default();
-    let lingers = python_code(
+    let start = Start::bare(&[]);
+    // It starts for as long as nobody lets it serve.
+    let gate = start.path("gate");
+    let lingers = python_code(&format!(
         "signal.signal(signal.SIGTERM, lambda *_: None)\nprint('hello', flush=True)\n\
          notify('STATUS=warm')\nsys.argv = ['x']\n\
+         while not os.path.exists('{}'): time.sleep(0.01)\n\
          listener = socket.socket(fileno=3)\nwhile True: listener.accept()",
-    );
+        gate.display()
+    ));
     let service = Start::serving(&lingers)
         .flag("--drain-timeout", "3s")
         .flag("--bake", "1s")
@@ -115,6 +120,7 @@ fn whatever_a_master_says_fits_its_schema() {
         "status",
         when(&service, "it starts", |s| s["state"] == "starting"),
     );
+    std::fs::write(&gate, "").expect("a file");
     seen.add(
         "status",
         when(&service, "it serves", |s| s["state"] == "serving"),
