@@ -14,6 +14,7 @@
 //! | `table` | values by key, and the changes that lead to them |
 //! | `file` | appends, compacts by rename |
 //! | `fleet` | the fleet as values |
+//! | [`state`] | what a master keeps beside the fleet |
 //! | `records`, `numbers` | their fields, and their words as numbers |
 
 mod file;
@@ -21,6 +22,7 @@ mod fleet;
 mod frame;
 mod numbers;
 mod records;
+pub mod state;
 mod table;
 #[cfg(test)]
 mod tests;
